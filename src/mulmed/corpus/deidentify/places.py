@@ -1,0 +1,259 @@
+"""Hospitals with a name of their own, and street addresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mulmed.corpus.deidentify.names import vocabulary
+from mulmed.corpus.deidentify.spans import Span
+
+# Where the name of a Chinese hospital cannot reach back over.
+_BEFORE_HOSPITAL = re.compile(
+    r"[^\u4e00-\u9fff0-9A-Za-z]|建议|前往|就诊|上述|今天|昨天|前天|后来|最近|目前|现在|当时|曾经|已经|好像|还是|直接|如果|或者|而且"
+    r"|以及|患者|病人|医生|大夫|家属|我们|你们|他们|咱们|自己|[哪那这一几各某多两]家|[很许]多|[另同任每某这那哪]一|一些|各大|住院|转院|转入|转诊|检查|治疗"
+    r"|[去到在往于是了的从说由经被与及我你您他她它这某哪该就又再也都先没有]|来(?!宾)|那(?!曲)|(?<![协仁泰永颐太])和(?!平)"
+    r"|(?<=[\d一二三四五六七八九十])[年月号日]"
+)
+_SUFFIX = r"(?:医院|卫生院|卫生室|卫生所|卫生服务中心|诊所|门诊部|保健院|医学中心|附院|附[一二三四]院?)"
+_HOSPITAL_ZH = re.compile(
+    rf"[\u4e00-\u9fff0-9A-Za-z]{{1,24}}?({_SUFFIX})(?:[东西南北新老分总本]院区?|[\u4e00-\u9fff]{{2,4}}院区)?"
+)
+_OWN_NAME = re.compile(
+    r"第?[一二三四五六七八九十百\d]+(?:人民|中|临床|附属)?(?=医院|附院)|大学|医学院|学院附属|军区|战区|解放军|武警|附[一二三四]"
+)
+# Well-known hospitals whose names are not places in the dictionary.
+_KNOWN = "协和|同济|湘雅|仁济|瑞金|阜外|安贞|积水潭|天坛|宣武|华西|西京|唐都|齐鲁|鼓楼|红十字|普仁|博爱|友谊|中日|博仁|同仁|长征|长海"
+# 营口人民医院, where the dictionary does not know the place.
+_BY_KIND = re.compile(
+    r"^([\u4e00-\u9fff]{2,4})(?:第[一二三四五六七八九十\d]+)?(?:人民|中心|中医|中医院|妇幼)$"
+)
+_NOT_A_PLACE = re.compile(
+    "当地|本地|外地|附近|其他|别的|所在|上级|市级|县级|省级|区级|三甲|二甲|甲等|正规|专业|公立|私立|部队|社区|地区|决定|选择|可以"
+    "|我们|大型|儿童|口腔|肿瘤|急救|体检|康复|治疗|医疗|精神|心理|疾控|血液|咨询|一般|普通|综合|各级|[市县区省州镇乡]$"
+)
+_NOT_PLACES = frozenset(
+    [
+        "中国",
+        "美国",
+        "日本",
+        "韩国",
+        "英国",
+        "德国",
+        "全国",
+        "世界",
+        "亚洲",
+        "欧洲",
+        "本地",
+        "外地",
+        "城市",
+        "农村",
+        "大城市",
+        "省城",
+        "县城",
+        "三阳",
+        "市区",
+        "郊区",
+        "地方",
+        "当地",
+        "城区",
+        "乡镇",
+        "社区",
+    ]
+)
+_ADMIN = re.compile(r"^[\u4e00-\u9fff]{1,4}(?:省|市|区|县|州|旗|镇|乡)")
+_GENERIC_ADMIN = re.compile(
+    r"^(?:本|个|入|至|转至|自治|我|外|全|大|小|各|这|那|某|当地|附近|其他|别的|所在|上级|正规|专业|公立|私立|三甲|二甲|老家|我们|农村)*"
+    r"(?:省|市|区|县|州|旗|镇|乡|村|社区|街道)*$"
+)
+
+_HOSPITAL_EN = re.compile(
+    r"(?<![A-Za-z.])((?:(?:[A-Z][\w'’&-]*\.?|of|and|de)\s+){1,5})"
+    r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Nursing Home|Polyclinic|Medical College)\b"
+    r"(?! (?:staff|visit|stay|bed|admission))"
+)
+_GENERIC_EN = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "my",
+        "our",
+        "your",
+        "his",
+        "her",
+        "this",
+        "that",
+        "any",
+        "some",
+        "local",
+        "general",
+        "community",
+        "district",
+        "county",
+        "regional",
+        "city",
+        "state",
+        "children",
+        "children's",
+        "women",
+        "women's",
+        "eye",
+        "dental",
+        "skin",
+        "emergency",
+        "private",
+        "public",
+        "government",
+        "govt",
+        "university",
+        "teaching",
+        "medical",
+        "mental",
+        "psychiatric",
+        "cancer",
+        "heart",
+        "pain",
+        "sleep",
+        "fracture",
+        "allergy",
+        "diabetes",
+        "dermatology",
+        "std",
+        "fertility",
+        "ivf",
+        "walk-in",
+        "urgent",
+        "outpatient",
+        "good",
+        "big",
+        "nearby",
+        "near",
+        "of",
+        "and",
+        "de",
+        "in",
+        "at",
+        "to",
+        "for",
+        "from",
+        "i",
+        "he",
+        "she",
+        "we",
+        "they",
+        "dr",
+        "mr",
+        "visit",
+        "consult",
+        "go",
+        "hello",
+        "hi",
+        "please",
+        "and",
+        "but",
+        "if",
+        "when",
+        "primary",
+        "health",
+        "care",
+        "maternity",
+        "veterinary",
+        "animal",
+        "field",
+        "family",
+        "specialist",
+        "free",
+        "national",
+        "hiv",
+        "aids",
+        "tb",
+        "std",
+        "infertility",
+        "hair",
+        "international",
+    ]
+)
+
+_NOT_STREET = "我你他她您它在住到去来是于的了家和与这那走过有从经由"
+_HAN = rf"(?:(?![{_NOT_STREET}])[\u4e00-\u9fff])"
+_STREET = "路|街道?|大道|巷|胡同|弄|里弄|小区|花园|新村|公寓|村|组|苑|里"
+_ADDRESS_ZH = re.compile(
+    rf"(?:{_HAN}{{2,8}}?(?:省|自治区|特别行政区))?(?:{_HAN}{{2,8}}?(?:市|自治州|地区|盟))?(?:{_HAN}{{1,8}}?(?:区|县|旗|市))?"
+    rf"(?:{_HAN}{{1,8}}?(?:镇|乡|街道))?(?:{_HAN}{{1,8}}?(?:{_STREET})){{0,2}}?{_HAN}{{1,6}}?(?:{_STREET})"
+    r"\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*(?:号院?|弄|巷)"
+    r"(?:[\d一二三四五六七八九十A-Za-z]{1,5}(?:-\d{1,4})*\s*(?:号楼|号|栋|幢|座|单元|楼|层|室|户))*"
+)
+_ADDRESS_FIELD_ZH = re.compile(
+    r"(?:家庭地址|联系地址|现住址|地址|住址|家住在?|住在|户籍)(?:[\s:：]|是|为)*"
+    r"((?!一)(?:(?![的个])[\u4e00-\u9fff0-9A-Za-z-]){2,30}?(?:(?:路|街道?|大道|镇|乡|村|小区|花园|苑|弄|巷)[\u4e00-\u9fff]{0,2}?"
+    r"(?:[\dA-Za-z一二三四五六七八九十-]{1,6}(?:号楼|号|栋|幢|座|单元|楼|层|室|户|组))*))(?=[，。,；;\s！!？?]|$)"
+)
+_STOP_EN = (
+    r"(?!I\b|My\b|The\b|And\b|But\b|He\b|She\b|We\b|It\b|Please\b|Since\b|For\b|In\b|Can\b|What\b|Is\b)"
+)
+_ADDRESS_EN = re.compile(
+    r"(?<![\w./-])\d{1,5}[A-Za-z]?,?\s+(?:(?:North|South|East|West|[NSEW]\.?)\s+)?(?:(?!Supreme|High|District|Federal)[A-Z][a-z'’]+\s+){1,3}"
+    r"(?:Street|Avenue|Road|Lane|Drive|Boulevard|Court|Place|Terrace|Square|Highway|Crescent|Close|Way|Parkway|Row|Gardens"
+    r"|St\.?|Ave\.?|Rd\.?|Ln\.?|Blvd\.?)(?![A-Za-z])"
+    r"(?:,?\s+(?:Apt|Apartment|Suite|Unit|Flat|Floor)\.?\s*#?\w+)?"
+    rf"(?:,\s*{_STOP_EN}[A-Z][a-z]+(?:\s{_STOP_EN}[A-Z][a-z]+)?)"
+    r"{0,2}(?:,?\s+[A-Z]{2})?(?:,?\s+\d{5}(?:-\d{4})?)?"
+    r"(?:,?\s+[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2})?"
+    r"|\bP\.?\s?O\.?\s?Box\s+\d+"
+)
+
+
+def find_hospitals_zh(text: str) -> Iterator[Span]:
+    """Chinese hospitals with a proper name; 当地医院, 正规医院, 县医院 and 去医院 are none."""
+    for match in _HOSPITAL_ZH.finditer(text):
+        start = match.start()
+        for word in _BEFORE_HOSPITAL.finditer(text, match.start(), match.end()):
+            if word.end() <= match.start(1):
+                start = word.end()
+        offset = _proper(text[start : match.start(1)], text[start : match.end()])
+        if offset is not None:
+            yield Span(start + offset, match.end(), "HOSPITAL")
+
+
+def _proper(core: str, name: str) -> int | None:
+    """Where the proper name begins in what stands before 医院; ``None`` where there is none."""
+    if _GENERIC_ADMIN.match(core):
+        return None
+    words = vocabulary()
+    for offset in range(len(core) - 1):
+        rest = core[offset:]
+        for length in (4, 3, 2):
+            word = rest[:length]
+            if len(word) == length and words.get(word) in ("ns", "nt") and word not in _NOT_PLACES:
+                return offset
+    for offset in range(len(core)):
+        admin = _ADMIN.match(core[offset:])
+        if admin and not _GENERIC_ADMIN.match(admin[0]):
+            return offset
+        if re.match(_KNOWN, core[offset:]) or _OWN_NAME.match(name[offset:]):
+            return offset
+    kind = _BY_KIND.match(core)
+    return 0 if kind and not _NOT_A_PLACE.search(kind[1]) else None
+
+
+def find_hospitals_en(text: str) -> Iterator[Span]:
+    """English hospitals and clinics with a proper name before the word."""
+    for match in _HOSPITAL_EN.finditer(text):
+        words = list(re.finditer(r"\S+", match[1]))
+        while words and words[0][0].strip(".,").lower() in _GENERIC_EN:
+            words.pop(0)
+        if any(w[0].strip(".,'’").lower() not in _GENERIC_EN for w in words):
+            yield Span(match.start(1) + words[0].start(), match.end(), "HOSPITAL")
+
+
+def find_addresses(text: str, language: str) -> Iterator[Span]:
+    """Street addresses: a street and a number at least, or what follows the word for address."""
+    if language != "zh":
+        for match in _ADDRESS_EN.finditer(text):
+            yield Span(*match.span(), "ADDRESS")
+        return
+    for match in _ADDRESS_FIELD_ZH.finditer(text):
+        yield Span(*match.span(1), "ADDRESS")
+    for match in _ADDRESS_ZH.finditer(text):
+        yield Span(*match.span(), "ADDRESS")

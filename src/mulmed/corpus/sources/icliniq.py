@@ -1,0 +1,31 @@
+"""iCliniq as ChatDoctor published it: the doctor's answer beside those of two other systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mulmed.corpus.sources.layout import Found, Parsed, Rejected, pair, read_json, text
+
+#: Field of the file -> name of the system that wrote it.
+BASELINES = {"answer_chatgpt": "chatgpt", "answer_chatdoctor": "chatdoctor"}
+
+
+def read(path: Path) -> Iterator[Found | Rejected]:
+    """Records of task ``qa``: ``input`` and ``answer_icliniq``.
+
+    Rows in the instruction/input/output layout are read too. Answers of ChatGPT and ChatDoctor, where
+    the file has them, become the record's baselines.
+    """
+    return read_json(path, _parse)
+
+
+def _parse(row: Mapping[str, Any]) -> Parsed:
+    answer = "output" if "answer_icliniq" not in row and "output" in row else "answer_icliniq"
+    baselines = {
+        system: value
+        for key, system in BASELINES.items()
+        if isinstance(value := row.get(key), str) and value.strip()
+    }
+    return Parsed("qa", pair(text(row, "input"), text(row, answer)), baselines=baselines)

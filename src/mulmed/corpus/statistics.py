@@ -1,0 +1,119 @@
+"""Table 1 of the paper, counts of the splits and histograms of lengths, recomputed from the records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+#: Languages written without spaces between words; their lengths are counted in characters.
+UNSPACED = ("zh", "ja")
+#: Bars of a histogram below the 95th percentile; one more bar takes the tail.
+BARS = 20
+
+
+def lengths(batch: pl.DataFrame) -> pl.DataFrame:
+    """Lengths of every record's fields, in the unit of its language, one row a record.
+
+    Words are what white space separates, as far as they hold a letter or digit. Characters are all but
+    white space, punctuation included, as Table 1 of the paper counts haodf.
+
+    Columns: ``source``, ``task``, ``language``, ``unit`` (``words`` or ``characters``), ``abstract``
+    and ``summary`` of a summary, else ``question`` and ``answer``; ``turns``, the rounds of a dialogue.
+    What does not apply is null. A dialogue's question and answer are its first, which is what the paper
+    trains on and its Table 1 measures; the context of an instruction belongs to the question.
+    """
+
+    def length(text: pl.Expr) -> pl.Expr:
+        words = text.str.count_matches(r"\S*[\p{L}\p{N}]\S*")
+        characters = text.str.replace_all(r"\s", "").str.len_chars()
+        return pl.when(unspaced).then(characters).otherwise(words).cast(pl.Int64)
+
+    unspaced = pl.col("language").is_in(UNSPACED)
+    is_summary = pl.col("task") == "summary"
+    prompt = pl.col("turns").list.get(0).struct.field("text")
+    first = length(pl.concat_str(prompt, pl.lit("\n"), pl.col("context")))
+    second = length(pl.col("turns").list.get(1).struct.field("text"))
+    return batch.select(
+        "source",
+        "task",
+        "language",
+        pl.when(unspaced).then(pl.lit("characters")).otherwise(pl.lit("words")).alias("unit"),
+        pl.when(is_summary).then(first).alias("abstract"),
+        pl.when(is_summary).then(second).alias("summary"),
+        pl.when(~is_summary).then(first).alias("question"),
+        pl.when(~is_summary).then(second).alias("answer"),
+        pl.when(pl.col("task") == "dialogue").then(pl.col("turns").list.len() // 2).alias("turns"),
+    )
+
+
+def table1(batch: pl.DataFrame) -> list[dict[str, Any]]:
+    """Size and mean lengths (see :func:`lengths`) by source, task and language, in order of appearance.
+
+    Means are rounded to two decimals, and ``None`` where they do not apply.
+    """
+    means = [pl.col(name).mean().round(2) for name in ("abstract", "summary", "question", "answer", "turns")]
+    grouped = lengths(batch).group_by("source", "task", "language", maintain_order=True)
+    return grouped.agg(pl.len().alias("size"), *means).to_dicts()
+
+
+def splits(batch: pl.DataFrame) -> list[dict[str, Any]]:
+    """Number of records by source, task, language and split."""
+    names = ["source", "task", "language", "split"]
+    return batch.group_by(names).len("records").sort(names).to_dicts()
+
+
+def histograms(batch: pl.DataFrame) -> list[dict[str, Any]]:
+    """Histogram of every field's lengths, by source and unit, see :func:`histogram`."""
+    fields = ("question", "answer", "abstract", "summary")
+    long = lengths(batch).unpivot(fields, index=["source", "unit"], variable_name="field").drop_nulls()
+    names = ["source", "field", "unit"]
+    return [
+        dict(zip(names, key, strict=True)) | histogram(group["value"].to_list())
+        for key, group in sorted(long.group_by(names), key=lambda item: item[0])
+    ]
+
+
+def histogram(values: Sequence[int]) -> dict[str, list[int]]:
+    """Edges and counts; bar ``i`` holds the values from ``edges[i]`` up to, not with, ``edges[i + 1]``.
+
+    Bars have one round width up to the 95th percentile or a little beyond. One last, wider bar holds
+    whatever is longer, so that a few very long texts do not squeeze all others into one bar.
+    """
+    ordered = sorted(values)
+    reach = ordered[math.ceil(0.95 * len(ordered)) - 1] + 1
+    width = _round_up(reach / BARS)
+    edges = list(range(0, reach + width, width))
+    if ordered[-1] >= edges[-1]:
+        edges.append(ordered[-1] + 1)
+    counts = [0] * (len(edges) - 1)
+    for value in ordered:
+        counts[min(value // width, len(counts) - 1)] += 1
+    return {"edges": edges, "counts": counts}
+
+
+def _round_up(width: float) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50, ... that is no less than ``width``."""
+    magnitude = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * magnitude >= width:
+                return step * magnitude
+        magnitude *= 10
+
+
+def statistics(read: pl.DataFrame, cleaned: pl.DataFrame, truncated: pl.DataFrame) -> dict[str, Any]:
+    """The content of ``statistics.json``.
+
+    Table 1 stands there as read and cleaned. Both it and the histograms measure the texts before they
+    are cut to a tokenizer's budget, as the paper's Table 1 does: its summaries are longer than its
+    cutoff. The counts of the splits are those of the records that are written.
+    """
+    return {
+        "table1": table1(cleaned),
+        "table1_raw": table1(read),
+        "splits": splits(truncated),
+        "lengths": histograms(cleaned),
+    }

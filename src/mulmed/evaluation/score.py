@@ -1,0 +1,99 @@
+"""``answers.jsonl`` to ``scores.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mulmed import recipe
+from mulmed.evaluation.comparison import Comparison, compare, read_answers
+from mulmed.evaluation.measure import cut, measure
+from mulmed.evaluation.summary import Scored, Scores, summarize
+
+
+def score_answers(
+    answers: Sequence[Mapping[str, Any]],
+    settings: recipe.Evaluation,
+    seed: int,
+    baseline: str | None = None,
+) -> dict[str, Any]:
+    """The content of ``scores.json`` for the answers of one or more models.
+
+    Args:
+        answers: rows of ``answers.jsonl``, of all models together.
+        settings: number of resamples and confidence of the intervals.
+        seed: of all random draws; equal inputs give equal scores in whatever order the rows come.
+        baseline: the model the others are compared with; default ``base`` if there is one, else the first.
+
+    Returns:
+        ``rows``: value and interval of every model, language, task and metric, over the model's answers
+        that did not fail (distinct-n: over the questions that no model failed).
+        ``differences``: model minus baseline over the questions that no model failed; ``p`` by approximate
+        randomisation (distinct-n: jackknife), ``p_holm`` the same adjusted by Holm's method over all models
+        and tasks of one language and metric.
+        A single question tells nothing of spread: its intervals are as wide as the metric allows.
+        ``groups``: questions asked, questions that no model failed, token budget of distinct-n.
+        ``failed``, ``leaked_special_tokens``: number of answers, by model.
+        ``metrics``: what each metric is.
+
+    Raises:
+        MulmedError: see :func:`mulmed.evaluation.comparison.compare`; or the baseline is none of the models;
+            or a language has no question that every model answered.
+    """
+    comparison = compare(answers)
+    return summarize(comparison, _score_all(comparison), settings, seed, baseline)
+
+
+def write_scores(
+    answers_files: Sequence[Path], out: Path, settings: recipe.Evaluation, seed: int
+) -> dict[str, Any]:
+    """Score ``answers.jsonl`` files into ``out/scores.json`` and ``out/scores_per_question.jsonl``.
+
+    Numbers are rounded to 6 digits; equal answers give equal bytes, in whatever order their rows come as long
+    as the models' order is the same. Neither file holds any text of a question or an answer.
+
+    Returns:
+        What ``scores.json`` holds; see :func:`score_answers`, also for the errors raised.
+    """
+    comparison = compare(read_answers(answers_files))
+    scores = _score_all(comparison)
+    summary: dict[str, Any] = _rounded(summarize(comparison, scores, settings, seed, None))
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "scores_per_question.jsonl").open("wb") as file:
+        for question in comparison.questions:
+            for model in comparison.models:
+                if scored := scores.get((model, question.id)):
+                    key = {"id": question.id, "language": question.language, "task": question.task}
+                    row = _rounded({**key, "model": model, **scored.values})
+                    file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+    # Keys stay in the order they were made, which for ``metrics`` is the order of reports.
+    (out / "scores.json").write_bytes(
+        orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    return summary
+
+
+def _score_all(comparison: Comparison) -> Scores:
+    scores = {}
+    for question in comparison.questions:
+        reference = cut(question.reference, question.language)
+        for model in comparison.models:
+            answer = comparison.answers.get((model, question.id))
+            if answer is not None:
+                own = cut(answer, question.language)
+                scores[model, question.id] = Scored(own.plain, measure(own, reference))
+    return scores
+
+
+def _rounded(value: Any) -> Any:
+    """``value`` with every float in it rounded to 6 digits, and no negative zeros."""
+    if isinstance(value, float):
+        return round(value, 6) + 0.0
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Generation: models -> answers on file."""

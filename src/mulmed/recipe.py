@@ -1,0 +1,300 @@
+"""The recipe file: one YAML document that says everything a run depends on.
+
+Unknown keys are refused with the nearest known one, so nothing is accepted and ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mulmed.errors import MulmedError
+
+Layout = Literal[
+    "alpaca", "healthcaremagic", "icliniq", "meddialog-zh", "meddialog-en", "laysumm", "messages"
+]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """Base of every part of a recipe: immutable, strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Holdout(Settings):
+    """Shares of a source kept out of training, chosen by a stable hash of the question."""
+
+    validation: Fraction = 0.0
+    test: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Holdout:
+        if self.validation + self.test > 1.0:
+            raise ValueError("validation and test together exceed the whole source")
+        return self
+
+
+class Source(Settings):
+    """One published corpus: where it lies, how it is laid out, what it is for."""
+
+    layout: Layout
+    path: str | tuple[str, ...] = Field(description="file(s) or globs, relative to `data`")
+    language: str = Field(pattern="^[a-z]{2}$")
+    split: Literal["train", "validation", "test"] | Holdout = "train"
+    turns: Literal["all", "first"] = Field(
+        "all", description="dialogue sources: the whole dialogue, or its first question and answer"
+    )
+    limit: int | None = Field(None, ge=1, description="at most so many records, in hash order")
+    max_rejected: Fraction = Field(0.05, description="a larger rejected share stops the run")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+
+class Decontaminate(Settings):
+    """When a training record counts as overlapping a test record.
+
+    Overlap is the share of a test question's n-grams (words in English, characters in Chinese) found
+    in the training record.
+    """
+
+    ngram_en: int = Field(8, ge=1)
+    ngram_zh: int = Field(12, ge=1)
+    overlap: Fraction = 0.5
+
+
+class Corpus(Settings):
+    """Which sources are read, and how they are cleaned."""
+
+    sources: dict[str, Source] = Field(min_length=1)
+    repair: bool = True
+    deidentify: bool = True
+    moderate: bool = True
+    deduplicate: bool = True
+    decontaminate: Decontaminate | None = Decontaminate()
+
+
+class Lora(Settings):
+    """Low-rank adaptation (Hu et al. 2021). The paper adapts query, key and value."""
+
+    r: int = Field(8, ge=1)
+    alpha: float = Field(16, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+
+
+class Step(Settings):
+    """One LoRA fine-tuning, merged into its parent afterwards."""
+
+    parent: str = Field(description="`base`, or the name of an earlier step")
+    sources: tuple[str, ...] = Field(min_length=1)
+    epochs: float = Field(1, gt=0)
+    batch: int = Field(8, ge=1, description="examples an optimizer step")
+    learning_rate: float = Field(3e-4, gt=0)
+    warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    lora: Lora = Lora()
+    micro_batch_tokens: int = Field(1024, ge=1, description="tokens packed into one forward pass")
+    validate_every: int | None = Field(None, ge=1, description="optimizer steps; default ten times a run")
+    checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class Decoding(Settings):
+    """How every compared model decodes."""
+
+    max_new_tokens: int = Field(128, ge=1)
+    num_beams: int = Field(1, ge=1)
+    temperature: float = Field(0.0, ge=0, description="0 is greedy (or beam) search")
+    top_p: float = Field(1.0, gt=0, le=1)
+    repetition_penalty: float = Field(1.2, ge=1)
+    no_repeat_ngram: int = Field(0, ge=0)
+    seed: int = 42
+
+
+class Generation(Settings):
+    """Which models answer which of the test questions."""
+
+    models: tuple[str, ...] = Field((), description="`base` and step names; default: all of them")
+    questions: int | None = Field(None, ge=1, description="at most so many a task and language")
+    decoding: Decoding = Decoding()
+    batch: int = Field(8, ge=1)
+
+
+class Evaluation(Settings):
+    """How answers are scored."""
+
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples over questions")
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Report(Settings):
+    """What the report shows."""
+
+    examples: int = Field(2, ge=0, description="answers side by side, a task and language")
+
+
+class Recipe(Settings):
+    """A whole run."""
+
+    name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    data: str = Field(".", description="folder of the raw corpora, relative to the recipe file")
+    output: str | None = Field(None, description="default: runs/NAME in the working directory")
+    base: str = Field(description="an embedded base, a Hugging Face folder, or a hub name")
+    base_revision: str | None = Field(None, description="hub names only: the commit to use")
+    template: Literal["alpaca"] = "alpaca"
+    cutoff: int = Field(256, ge=32, description="tokens an example may have, template included")
+    seed: int = 42
+    corpus: Corpus
+    steps: dict[str, Step] = Field(min_length=1)
+    generation: Generation = Generation()
+    evaluation: Evaluation = Evaluation()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Recipe:
+        earlier = ["base"]
+        for name, step in self.steps.items():
+            if name == "base":
+                raise ValueError("a step may not be called 'base'")
+            if step.parent not in earlier:
+                raise ValueError(
+                    f"steps.{name}.parent is {step.parent!r}, which is none of {', '.join(earlier)}"
+                )
+            for source in step.sources:
+                if source not in self.corpus.sources:
+                    raise ValueError(
+                        f"steps.{name}.sources names {source!r}"
+                        f"{_did_you_mean(source, self.corpus.sources)}, which corpus.sources lacks"
+                    )
+            earlier.append(name)
+        for model in self.generation.models:
+            if model not in earlier:
+                raise ValueError(f"generation.models names {model!r}, which is none of {', '.join(earlier)}")
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that answer: those named, else the base and every step."""
+        return self.generation.models or ("base", *self.steps)
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """The recipe in ``path`` with ``key.subkey=value`` overrides applied (values are YAML).
+
+    A relative ``data`` is resolved against the recipe's folder, one given as an override against the
+    working directory.
+
+    Raises:
+        MulmedError: the file is missing or not YAML, or a key or value is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise MulmedError(
+            f"The recipe cannot be read: {error.strerror}.", where=str(path), remedy="Check the path."
+        ) from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise MulmedError(
+            "The recipe is not valid YAML.", where=f"{path}{line}", remedy=f"Mend the line: {error}"
+        ) from error
+    if not isinstance(document, dict):
+        raise MulmedError(
+            "The recipe is not a mapping of keys to values.",
+            where=str(path),
+            remedy="Start from a file under recipes/.",
+        )
+    document["data"] = str((path.parent / str(document.get("data", "."))).resolve())
+    for override in overrides:
+        _apply_override(document, override)
+    document["data"] = str(Path(document["data"]).resolve())
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise _explain(error, path) from error
+
+
+def _apply_override(document: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise MulmedError(
+            "An override must look like key.subkey=value.",
+            where=f"--set {override}",
+            remedy="For example: --set steps.mulmed.epochs=1",
+        )
+    *parents, last = key.split(".")
+    here = document
+    for depth, parent in enumerate(parents):
+        below = here.setdefault(parent, {})
+        if not isinstance(below, dict):
+            raise MulmedError(
+                f"{'.'.join(parents[: depth + 1])} is a single value and has no key below it.",
+                where=f"--set {override}",
+                remedy="Set that key itself.",
+            )
+        here = below
+    try:
+        here[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise MulmedError(
+            "The value of an override is not valid YAML.",
+            where=f"--set {override}",
+            remedy="Quote it: --set 'key=\"value\"'",
+        ) from error
+
+
+def _did_you_mean(wrong: str, known: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _explain(error: ValidationError, path: Path) -> MulmedError:
+    """All of pydantic's findings as one message, with the nearest known key for each unknown one."""
+    lines = []
+    for finding in error.errors():
+        location = [str(part) for part in finding["loc"]]
+        key = ".".join(p for p in location if not p.endswith("]") and p != "Holdout")
+        if finding["type"] == "extra_forbidden":
+            known = _known_keys(tuple(finding["loc"][:-1]))
+            lines.append(f"{key}: unknown key{_did_you_mean(location[-1], known)}")
+        elif finding["type"] == "missing":
+            lines.append(f"{key}: required key is missing")
+        else:
+            lines.append(f"{key + ': ' if key else ''}{finding['msg'].removeprefix('Value error, ')}")
+    return MulmedError(
+        "The recipe has "
+        + ("an error" if len(lines) == 1 else f"{len(lines)} errors")
+        + ":\n    "
+        + "\n    ".join(lines),
+        where=str(path),
+        remedy="Correct the key in the file, or override it with --set key=value.",
+    )
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Keys that the model at ``location`` of a recipe knows."""
+    model: Any = Recipe
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
+            model = model.model_fields[str(part)].annotation
+        elif typing.get_origin(model) is dict:
+            model = typing.get_args(model)[1]
+        elif typing.get_origin(model) in (typing.Union, types.UnionType):
+            pass  # pydantic adds the name of the union's member to the location
+        if typing.get_origin(model) in (typing.Union, types.UnionType):
+            members = [m for m in typing.get_args(model) if isinstance(m, type) and issubclass(m, BaseModel)]
+            model = members[0] if members else model
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -1,0 +1,155 @@
+"""From the folders that a run's stages wrote to one report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mulmed.errors import MulmedError
+from mulmed.recipe import Recipe
+from mulmed.report import figures, score_tables, tables
+from mulmed.report.account import BaseInfo, cleaning_left_out, loss_sentence, merge_sentence, what_was_made
+from mulmed.report.curves import read_curve
+from mulmed.report.examples import choose_examples
+from mulmed.report.files import broken, read_json
+from mulmed.report.headline import comparison, findings, lead
+from mulmed.report.html import Page, Picture, render
+from mulmed.report.scores import read_scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInputs:
+    """Where the stages of a run left what the report shows.
+
+    Attributes:
+        recipe: the whole recipe.
+        base: name, licence line and parameters of the base model.
+        corpus: folder with ``funnel.json`` and ``statistics.json``.
+        training: by step, the folder with ``log.jsonl`` and ``run.json``.
+        merges: by step, the folder with ``proof.json``.
+        generations: by model, the folder with ``answers.jsonl``; their order is the report's.
+        evaluation: folder with ``scores.json``.
+        lineage: a mapping a stage with ``stage``, ``key``, ``manifest_sha256`` and ``seconds``.
+        versions: version by package.
+    """
+
+    recipe: Recipe
+    base: BaseInfo
+    corpus: Path
+    training: Mapping[str, Path]
+    merges: Mapping[str, Path]
+    generations: Mapping[str, Path]
+    evaluation: Path
+    lineage: Sequence[Mapping[str, Any]]
+    versions: Mapping[str, str]
+
+
+def build_report(out: Path, inputs: ReportInputs) -> Path:
+    """Write ``index.html``, ``scores.json`` and ``figures/`` into ``out``; returns the page's path.
+
+    The same inputs give the same bytes.
+
+    Raises:
+        MulmedError: an input is missing or broken, or a table would have an empty cell.
+    """
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    page = out / "index.html"
+    try:
+        page.write_text(render(_page(inputs, out / "figures")), encoding="utf-8")
+    except (KeyError, TypeError) as error:
+        raise MulmedError(
+            f"A file that the report reads is not in the expected form: {error!r}.",
+            where=f"{inputs.corpus}, {inputs.evaluation} or a folder of a step",
+            remedy="Delete the folders of an older version of MulMed and run the recipe again.",
+        ) from error
+    shutil.copyfile(inputs.evaluation / "scores.json", out / "scores.json")
+    return page
+
+
+def _page(inputs: ReportInputs, folder: Path) -> Page:
+    recipe = inputs.recipe
+    if not inputs.generations or not inputs.training:
+        raise MulmedError(
+            "The report needs at least one trained step and one model that answered.",
+            where=recipe.name,
+            remedy="Run the training and generation stages first.",
+        )
+    scores = read_scores(inputs.evaluation / "scores.json", tuple(inputs.generations))
+    funnel = read_json(inputs.corpus / "funnel.json")
+    statistics = read_json(inputs.corpus / "statistics.json")
+    if not funnel["stages"]:
+        raise broken(inputs.corpus / "funnel.json", "The cleaning funnel names no stage.")
+    curves = [read_curve(step, path / "log.jsonl") for step, path in inputs.training.items()]
+    pair = comparison(recipe, scores)
+
+    def picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
+        return Picture(figures.inline(figures.save(figure, folder, name), name, alt), caption)
+
+    with figures.style():
+        pictures = {
+            "scores_picture": picture(
+                "scores",
+                figures.scores_figure(scores),
+                f"F1, ROUGE and diversity of every model over all tasks. Whiskers: {scores.interval}.",
+                "Grouped bar chart of the scores table: a row of panels for each language, groups of bars"
+                " for the measures, one bar for each model.",
+            ),
+            "funnel_picture": picture(
+                "funnel",
+                figures.funnel_figure(funnel),
+                "Records left after each cleaning stage; in brackets, how many the stage dropped, not"
+                " counting those over a source's limit in the recipe.",
+                "Bar chart of the cleaning table: records kept and dropped by each stage.",
+            ),
+            "loss_picture": picture(
+                "loss",
+                figures.loss_figure(curves),
+                "Loss of every training batch and of the validation records. Lower is better.",
+                "Line chart of training and validation loss over the optimizer steps of each training"
+                " step. First and last values are in the training table.",
+            ),
+        }
+        lengths = None
+        if statistics["lengths"]:
+            lengths = picture(
+                "lengths",
+                figures.lengths_figure(statistics),
+                "Lengths of the texts after cleaning. The last bar also holds everything longer.",
+                "Histograms of text lengths for each source and field. The means are in the corpus table.",
+            )
+    return Page(
+        name=recipe.name,
+        model=pair.model,
+        lead=lead(pair, scores),
+        made=[*what_was_made(recipe, inputs.base, funnel, statistics), loss_sentence(curves)],
+        findings=findings(pair, scores),
+        interval=scores.interval,
+        resamples=scores.resamples,
+        cleaning_left_out=cleaning_left_out(recipe),
+        licence=inputs.base["licence"],
+        base=inputs.base["name"],
+        scores=score_tables.main_table(scores),
+        differences=score_tables.difference_table(scores),
+        all_scores=score_tables.all_scores_table(scores),
+        examples=choose_examples(inputs.generations, recipe.report.examples),
+        corpus=tables.corpus_table(statistics),
+        splits=tables.splits_table(statistics),
+        funnel=tables.funnel_table(funnel),
+        funnel_sources=tables.funnel_sources_table(funnel),
+        rules=tables.rules_table(funnel),
+        lengths_picture=lengths,
+        training=tables.training_table(curves),
+        step_settings=tables.step_settings_table(recipe),
+        merges=[merge_sentence(step, read_json(path / "proof.json")) for step, path in inputs.merges.items()],
+        decoding=tables.decoding_table(recipe),
+        run=tables.run_table({s: read_json(p / "run.json") for s, p in inputs.training.items()}),
+        lineage=tables.lineage_table(inputs.lineage),
+        versions=tables.versions_table(inputs.versions),
+        metrics=list(scores.metrics.values()),
+        **pictures,
+    )

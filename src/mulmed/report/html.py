@@ -1,0 +1,76 @@
+"""The page: one file that asks nothing of any other."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import jinja2
+
+from mulmed.evaluation.metric import Metric
+from mulmed.report import names
+from mulmed.report.examples import Example
+from mulmed.report.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An inlined figure with its caption."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Everything the template shows, ready to be printed."""
+
+    name: str
+    model: str
+    lead: str
+    made: list[str]
+    findings: list[str]
+    interval: str
+    resamples: int
+    cleaning_left_out: list[str]
+    licence: str
+    base: str
+    scores: Table
+    differences: Table
+    all_scores: Table
+    scores_picture: Picture
+    examples: tuple[Example, ...]
+    corpus: Table
+    splits: Table
+    funnel: Table
+    funnel_sources: Table
+    rules: Table
+    funnel_picture: Picture
+    lengths_picture: Picture | None
+    training: Table
+    step_settings: Table
+    loss_picture: Picture
+    merges: list[tuple[bool, str]]
+    decoding: Table
+    run: Table
+    lineage: Table
+    versions: Table
+    metrics: list[Metric]
+
+
+def render(page: Page) -> str:
+    """The whole report as HTML."""
+    return _environment().get_template("report.html.j2").render(page=page)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mulmed.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(language=names.language, task=names.task, count=names.count)
+    return environment

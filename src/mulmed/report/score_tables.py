@@ -1,0 +1,102 @@
+"""The tables of scores: the main table, the differences, and every measure of every task."""
+
+from __future__ import annotations
+
+from mulmed.report import names
+from mulmed.report.scores import HEADLINE, Difference, Score, Scores
+from mulmed.report.tables import Cell, Group, Table, to_cell
+
+
+def _range(low: str, high: str) -> str:
+    return f"{low} to {high}"
+
+
+def _score(score: Score, metric: str) -> Cell:
+    digits = 1 if metric == "length" else 3  # lengths are words or characters, all else lies in 0..1
+    low, high = names.decimal(score.low, digits), names.decimal(score.high, digits)
+    return Cell(names.decimal(score.value, digits), (_range(low, high),), score.value)
+
+
+def main_table(scores: Scores) -> Table:
+    """Models by language and headline metric, each value with its interval."""
+    return Table(
+        f"Scores over all tasks, with the {scores.interval} below each value. Higher is better in every"
+        " column.",
+        ("Model", "Questions", *(scores.metrics[m].name for m in HEADLINE)),
+        tuple(
+            Group(
+                names.language(language),
+                tuple(
+                    (
+                        Cell(model),
+                        to_cell(scores.score(model, language, "all", "f1").n),
+                        *(_score(scores.score(model, language, "all", m), m) for m in HEADLINE),
+                    )
+                    for model in scores.models
+                ),
+            )
+            for language in scores.languages
+        ),
+    )
+
+
+def difference_table(scores: Scores) -> Table:
+    """Every pair of models that evaluation compared, on the headline metrics, all tasks.
+
+    Raises:
+        MulmedError: a pair is compared on some of the headline metrics but not on all.
+    """
+
+    def cell(difference: Difference) -> Cell:
+        interval = _range(names.signed(difference.low), names.signed(difference.high))
+        shows = f"{scores.verdict(difference)}, p {names.p_value(difference.p)}"
+        return Cell(names.signed(difference.value), (interval, shows), difference.value)
+
+    pairs = dict.fromkeys((key[2], key[0], key[1]) for key in scores.differences)
+    return Table(
+        f"Differences over all tasks; below each, the {scores.interval}, what it shows, and p.",
+        ("Models", *(scores.metrics[m].name for m in HEADLINE)),
+        tuple(
+            Group(
+                names.language(language),
+                tuple(
+                    (
+                        Cell(f"{model} minus {baseline}"),
+                        *(cell(scores.difference(model, baseline, language, m)) for m in HEADLINE),
+                    )
+                    for where, model, baseline in pairs
+                    if where == language
+                ),
+            )
+            for language in scores.languages
+            if pairs
+        ),
+    )
+
+
+def all_scores_table(scores: Scores) -> Table:
+    """Every metric of every language and task: rows are metrics, columns models.
+
+    A model that failed every question of a task has no score there, and the table says so.
+    """
+
+    def row(language: str, task: str, metric: str) -> tuple[Cell, ...]:
+        found = [scores.scores.get((model, language, task, metric)) for model in scores.models]
+        sizes = sorted({score.n for score in found if score})
+        return (
+            Cell(scores.metrics[metric].name),
+            Cell(" to ".join(dict.fromkeys((names.count(sizes[0]), names.count(sizes[-1]))))),
+            *(_score(score, metric) if score else Cell("not answered") for score in found),
+        )
+
+    return Table(
+        f"All measures, by language and task, with the {scores.interval} below each value.",
+        ("Measure", "Questions", *scores.models),
+        tuple(
+            Group(
+                f"{names.language(language)}, {names.task(task)}",
+                tuple(row(language, task, metric) for metric in scores.metrics_of(language, task)),
+            )
+            for language, task in scores.groups
+        ),
+    )

@@ -1,0 +1,284 @@
+"""The report's tables: plain data with a caption, in which no cell may be empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mulmed.errors import MulmedError
+from mulmed.recipe import Recipe, Step
+from mulmed.report import names
+from mulmed.report.curves import Curve
+
+NOT_APPLICABLE = "\N{EM DASH}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell shows; ``notes`` are smaller lines below, ``exact`` is the unrounded number behind it."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+    exact: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows under a common heading (empty: none)."""
+
+    title: str
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A captioned table whose first ``text_columns`` columns are words, the others numbers.
+
+    Raises:
+        MulmedError: a row is too short or long, or a cell is empty.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    groups: tuple[Group, ...]
+    text_columns: int = 1
+
+    def __post_init__(self) -> None:
+        for group in self.groups:
+            for row in group.rows:
+                if len(row) != len(self.columns) or not all(cell.text for cell in row):
+                    raise MulmedError(
+                        "A table of the report has an empty cell.",
+                        where=f"{self.caption}, row {row[0].text if row else ''!r}",
+                        remedy="Delete the folder of the stage it comes from and run the recipe again.",
+                    )
+
+
+def to_cell(value: str | int | float | Cell) -> Cell:
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, int):
+        return Cell(names.count(value), exact=value)
+    return Cell(names.decimal(value), exact=value) if isinstance(value, float) else Cell(value)
+
+
+def _table(
+    caption: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | int | float | Cell]],
+    text_columns: int = 1,
+) -> Table:
+    cells = tuple(tuple(to_cell(value) for value in row) for row in rows)
+    return Table(caption, tuple(columns), (Group("", cells),), text_columns)
+
+
+def corpus_table(statistics: Mapping[str, Any]) -> Table:
+    """The paper's Table 1, recomputed from the cleaned corpus."""
+
+    def mean(value: float | None) -> Cell:
+        return Cell(NOT_APPLICABLE) if value is None else Cell(names.decimal(value, 1), exact=value)
+
+    fields = ("abstract", "summary", "question", "answer", "turns")
+    return _table(
+        "The corpus by source, as Table 1 of the MulMed paper: records after cleaning, and mean lengths in"
+        f" words (English) or characters (Chinese). {NOT_APPLICABLE} does not apply.",
+        ("Source", "Task", "Language", "Size", "Abstract", "Summary", "Question", "Answer", "Dialogue turns"),
+        (
+            (
+                row["source"],
+                names.task(row["task"]),
+                names.language(row["language"]),
+                row["size"],
+                *(mean(row[field]) for field in fields),
+            )
+            for row in statistics["table1"]
+        ),
+        text_columns=3,
+    )
+
+
+def splits_table(statistics: Mapping[str, Any]) -> Table:
+    """Records for training, validation and test, by source."""
+    splits = ("train", "validation", "test")
+    sizes: dict[tuple[str, str, str], dict[str, int]] = {}
+    for row in statistics["splits"]:
+        by_split = sizes.setdefault((row["source"], row["task"], row["language"]), dict.fromkeys(splits, 0))
+        by_split[row["split"]] += row["records"]
+    return _table(
+        "Records by what they are used for.",
+        ("Source", "Task", "Language", "Training", "Validation", "Test"),
+        (
+            (source, names.task(task), names.language(language), *by_split.values())
+            for (source, task, language), by_split in sizes.items()
+        ),
+        text_columns=3,
+    )
+
+
+def funnel_table(funnel: Mapping[str, Any]) -> Table:
+    """Records in, changed, dropped and out of every cleaning stage."""
+    return _table(
+        "Records through the cleaning, stage by stage.",
+        ("Stage", "In", "Changed", "Dropped", "Out"),
+        ((names.stage(s["stage"]), s["in"], s["changed"], s["dropped"], s["out"]) for s in funnel["stages"]),
+    )
+
+
+def funnel_sources_table(funnel: Mapping[str, Any]) -> Table:
+    """Records left of every source after each stage."""
+    stages = [s["stage"] for s in funnel["stages"]]
+    return _table(
+        "Records left of each source after each stage.",
+        ("Source", *map(names.stage, stages)),
+        ((source, *(by_stage[stage] for stage in stages)) for source, by_stage in funnel["sources"].items()),
+    )
+
+
+def rules_table(funnel: Mapping[str, Any]) -> Table:
+    """How often each rule of each stage fired."""
+    return Table(
+        "What the cleaning found, by rule. A record can fire several rules.",
+        ("Rule", "Count"),
+        tuple(
+            Group(
+                names.stage(s["stage"]),
+                tuple(
+                    (Cell(rule), to_cell(number))
+                    for rule, number in sorted(s["rules"].items(), key=lambda item: (-item[1], item[0]))
+                ),
+            )
+            for s in funnel["stages"]
+            if s["rules"]
+        ),
+    )
+
+
+def training_table(curves: Sequence[Curve]) -> Table:
+    """What each training step consumed and what it did to the loss."""
+
+    def loss(value: float | None) -> Cell:
+        return Cell("not measured") if value is None else Cell(names.decimal(value, 4), exact=value)
+
+    return _table(
+        "Training, step by step. The loss is the mean negative log-likelihood of a target token, in nats.",
+        (
+            "Step",
+            "Optimizer steps",
+            "Epochs",
+            "Tokens",
+            "Target tokens",
+            "First training loss",
+            "Last training loss",
+            "Validation before",
+            "Validation after",
+        ),
+        (
+            (
+                c.name,
+                c.steps,
+                Cell(f"{c.epochs:.2f}", exact=c.epochs),
+                c.tokens,
+                Cell(names.count(c.target_tokens), (f"{100 * c.target_share:.1f}%",), c.target_tokens),
+                loss(c.train[0].loss),
+                loss(c.train[-1].loss),
+                loss(c.before),
+                loss(c.after),
+            )
+            for c in curves
+        ),
+    )
+
+
+def step_settings_table(recipe: Recipe) -> Table:
+    """The recipe's settings of every training step, one column a step."""
+    rows: dict[str, Callable[[Step], str]] = {
+        "trained from": lambda step: step.parent,
+        "sources": lambda step: ", ".join(step.sources),
+        "epochs": lambda step: f"{step.epochs:g}",
+        "examples an optimizer step": lambda step: str(step.batch),
+        "peak learning rate": lambda step: f"{step.learning_rate:g}",
+        "warm-up": lambda step: f"{100 * step.warmup:g}% of the steps",
+        "weight decay": lambda step: f"{step.weight_decay:g}",
+        "LoRA rank": lambda step: str(step.lora.r),
+        "LoRA alpha": lambda step: f"{step.lora.alpha:g}",
+        "LoRA dropout": lambda step: f"{step.lora.dropout:g}",
+        "LoRA on": lambda step: ", ".join(step.lora.targets),
+        "precision": lambda step: step.precision,
+        "cutoff": lambda _: f"{recipe.cutoff} tokens",
+        "seed": lambda _: str(recipe.seed),
+    }
+    return _table(
+        "Training settings.",
+        ("Setting", *recipe.steps),
+        [(key, *map(value, recipe.steps.values())) for key, value in rows.items()],
+        text_columns=1 + len(recipe.steps),
+    )
+
+
+def decoding_table(recipe: Recipe) -> Table:
+    """How every model decoded."""
+    d, asked = recipe.generation.decoding, recipe.generation.questions
+    search = f"beam search, {d.num_beams} beams" if d.num_beams > 1 else "greedy"
+    sampled = f"sampling, temperature {d.temperature:g}, top-p {d.top_p:g}, seed {d.seed}"
+    return _table(
+        "Decoding, the same for every model.",
+        ("Setting", "Value"),
+        (
+            ("prompt template", recipe.template),
+            ("search", sampled if d.temperature > 0 else search),
+            ("longest answer", f"{d.max_new_tokens} tokens"),
+            ("repetition penalty", f"{d.repetition_penalty:g}"),
+            ("forbidden repeats", f"{d.no_repeat_ngram}-grams" if d.no_repeat_ngram else "none"),
+            ("questions", f"at most {asked} a task and language" if asked else "all of the test split"),
+        ),
+        text_columns=2,
+    )
+
+
+def run_table(runs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Machine and time of every training step, as the step recorded them."""
+
+    def flat(value: Any, key: str) -> Iterable[tuple[str, str]]:
+        if isinstance(value, Mapping):
+            for below, inner in value.items():
+                yield from flat(inner, f"{key} {below}".strip())
+        elif key.endswith("seconds"):
+            yield f"{key.removesuffix('seconds')}time".strip(), names.duration(float(value))
+        else:
+            shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
+            yield key.replace("_", " "), shown or "none"
+
+    return Table(
+        "Machine and time.",
+        ("Fact", "Value"),
+        tuple(
+            Group(f"Step {name}", tuple((Cell(key), Cell(text)) for key, text in flat(run, "")))
+            for name, run in runs.items()
+        ),
+        text_columns=2,
+    )
+
+
+def lineage_table(lineage: Sequence[Mapping[str, Any]]) -> Table:
+    """Every stage with the hash of what could change it and the hash of what it wrote."""
+    return _table(
+        "Lineage: the key is the hash of everything that can change a stage's result, the manifest's"
+        " SHA-256 seals what it wrote.",
+        ("Stage", "Key", "Manifest SHA-256", "Time"),
+        (
+            (
+                stage["stage"],
+                stage["key"],
+                stage["manifest_sha256"],
+                "not recorded" if stage["seconds"] is None else names.duration(float(stage["seconds"])),
+            )
+            for stage in lineage
+        ),
+        text_columns=3,
+    )
+
+
+def versions_table(versions: Mapping[str, str]) -> Table:
+    """Versions of the software."""
+    return _table("Software.", ("Package", "Version"), tuple(versions.items()), text_columns=2)

@@ -1,0 +1,1 @@
+"""Training: examples -> adapter -> merged model. Needs torch, transformers and safetensors only."""

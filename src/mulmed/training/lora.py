@@ -1,0 +1,145 @@
+"""Low-rank adapters (Hu et al. 2021) on the linear layers of a frozen model, in peft's file format."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+
+from mulmed.artifact import write_json
+from mulmed.errors import MulmedError
+from mulmed.recipe import Lora
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+_PREFIX = "base_model.model."
+
+
+class LoraLinear(torch.nn.Module):
+    """``y = base(x) + alpha / r * B(A(dropout(x)))`` with A and B trained, base frozen.
+
+    A starts as Kaiming-uniform noise and B as zeros (as in peft), so training starts at the base model.
+    """
+
+    def __init__(self, base: torch.nn.Linear, settings: Lora, generator: torch.Generator) -> None:
+        super().__init__()
+        self.base = base
+        self.dropout = settings.dropout
+        self.scale = settings.alpha / settings.r
+        bound = math.sqrt(6 / ((1 + 5) * base.in_features))  # Kaiming uniform with a = sqrt(5)
+        a = torch.empty(settings.r, base.in_features, dtype=torch.float32)
+        a.uniform_(-bound, bound, generator=generator)
+        b = torch.zeros(base.out_features, settings.r, dtype=torch.float32)
+        self.lora_A = torch.nn.Parameter(a.to(base.weight.device))
+        self.lora_B = torch.nn.Parameter(b.to(base.weight.device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        low = F.dropout(x, self.dropout, self.training).to(self.lora_A.dtype)
+        update: torch.Tensor = F.linear(F.linear(low, self.lora_A), self.lora_B)
+        unchanged: torch.Tensor = self.base(x)
+        return unchanged + (update * self.scale).to(x.dtype)
+
+    def delta(self) -> torch.Tensor:
+        """What merging adds to the base weight, in float32, shape (out, in)."""
+        return self.scale * (self.lora_B.float() @ self.lora_A.float())
+
+
+def add_adapters(model: torch.nn.Module, settings: Lora, seed: int) -> None:
+    """Freeze the model and put an adapter on each linear layer whose last name is a target.
+
+    Raises:
+        MulmedError: a target names no linear layer of this model.
+    """
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    found: set[str] = set()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if name in settings.targets and isinstance(child, torch.nn.Linear):
+                setattr(module, name, LoraLinear(child, settings, generator))
+                found.add(name)
+    if missing := [t for t in settings.targets if t not in found]:
+        linear = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+        raise MulmedError(
+            f"The base model has no linear layer called {missing[0]!r}.",
+            where="lora.targets",
+            remedy="It has: " + ", ".join(sorted(linear - {"base"})),
+        )
+
+
+def adapters(model: torch.nn.Module) -> dict[str, LoraLinear]:
+    """The adapted layers by their path in the model, in order."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, LoraLinear)}
+
+
+def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The trained parameters under the names that peft gives them in its files."""
+    return {
+        f"{_PREFIX}{path}.lora_{part}.weight": getattr(layer, f"lora_{part}")
+        for path, layer in adapters(model).items()
+        for part in ("A", "B")
+    }
+
+
+def save_adapter(model: torch.nn.Module, settings: Lora, base: str, folder: Path) -> None:
+    """Write ``adapter_model.safetensors`` and ``adapter_config.json`` as peft would."""
+    tensors = {name: p.detach().cpu().contiguous() for name, p in trainable(model).items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config: dict[str, Any] = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": settings.r,
+        "lora_alpha": settings.alpha,
+        "lora_dropout": settings.dropout,
+        "target_modules": sorted(settings.targets),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+    }
+    write_json(folder / CONFIG, config)
+
+
+def load_adapter(model: torch.nn.Module, folder: Path) -> None:
+    """Put a saved adapter onto a plain model, ready for inference or merging.
+
+    Raises:
+        MulmedError: the adapter's tensors are not those of this model.
+    """
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    settings = Lora(
+        r=config["r"],
+        alpha=config["lora_alpha"],
+        dropout=config["lora_dropout"],
+        targets=tuple(config["target_modules"]),
+    )
+    add_adapters(model, settings, seed=0)
+    load_weights(model, load_file(folder / WEIGHTS), folder / WEIGHTS)
+
+
+def load_weights(model: torch.nn.Module, tensors: dict[str, torch.Tensor], where: Path) -> None:
+    """Copy adapter tensors into an adapted model; names and shapes must be exactly its own."""
+    parameters = trainable(model)
+    if tensors.keys() != parameters.keys():
+        odd = sorted(tensors.keys() ^ parameters.keys())
+        raise MulmedError(
+            f"The adapter does not belong to this model: {len(odd)} tensors differ, first {odd[0]!r}.",
+            where=str(where),
+            remedy="Use the base model and targets it was trained with.",
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if tensors[name].shape != parameter.shape:
+                raise MulmedError(
+                    f"The adapter's tensor {name} has shape {tuple(tensors[name].shape)}, the model's "
+                    f"{tuple(parameter.shape)}.",
+                    where=str(where),
+                    remedy="Use the base model and rank it was trained with.",
+                )
+            parameter.copy_(tensors[name])

@@ -1,0 +1,88 @@
+"""Examples -> batches -> packs: several examples in one row, without padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Examples laid end to end for one forward pass.
+
+    Attributes:
+        ids: token ids, shape (1, T).
+        positions: position of each token inside its own example, shape (1, T).
+        lengths: tokens of each example, in order; they sum to T.
+        sources: indices into T of the positions whose next token is learned, shape (N,).
+        targets: ids of those next tokens, shape (N,).
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    lengths: tuple[int, ...]
+    sources: torch.Tensor
+    targets: torch.Tensor
+
+
+def steps_per_epoch(examples: int, batch: int) -> int:
+    """Optimizer steps in one pass over the examples; the last batch may be smaller."""
+    return math.ceil(examples / batch)
+
+
+def total_steps(examples: int, batch: int, epochs: float) -> int:
+    """Optimizer steps of a run: whole batches, at least one."""
+    return max(1, math.ceil(steps_per_epoch(examples, batch) * epochs))
+
+
+def batch_indices(examples: int, batch: int, step: int, seed: int) -> list[int]:
+    """Which examples optimizer step ``step`` (from 0) sees: each epoch a new seeded permutation.
+
+    A pure function of its arguments, so that a resumed run needs no stored state to go on exactly.
+    """
+    epoch, inside = divmod(step, steps_per_epoch(examples, batch))
+    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
+    return [int(i) for i in order[inside * batch : (inside + 1) * batch]]
+
+
+def pack_lengths(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """First-fit decreasing: groups of indices whose lengths sum to at most ``capacity``.
+
+    An example longer than the capacity gets a pack of its own. Ties keep their order, so the result is
+    the same on every machine.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    packs: list[list[int]] = []
+    room: list[int] = []
+    for i in order:
+        for p, free in enumerate(room):
+            if lengths[i] <= free:
+                packs[p].append(i)
+                room[p] -= lengths[i]
+                break
+        else:
+            packs.append([i])
+            room.append(capacity - lengths[i])
+    return packs
+
+
+def make_pack(ids: Sequence[Sequence[int]], masks: Sequence[Sequence[bool]]) -> Pack:
+    """One pack from the ids and loss masks of its examples."""
+    lengths = tuple(len(x) for x in ids)
+    flat_ids = np.concatenate([np.asarray(x, dtype=np.int64) for x in ids])
+    flat_mask = np.concatenate([np.asarray(x, dtype=bool) for x in masks])
+    starts = np.cumsum([0, *lengths[:-1]])
+    # The first token of an example follows the last of another one: never a target.
+    flat_mask[starts] = False
+    sources = np.flatnonzero(flat_mask[1:])
+    return Pack(
+        ids=torch.from_numpy(flat_ids).unsqueeze(0),
+        positions=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])).unsqueeze(0),
+        lengths=lengths,
+        sources=torch.from_numpy(sources),
+        targets=torch.from_numpy(flat_ids[sources + 1]),
+    )

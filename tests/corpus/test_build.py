@@ -1,0 +1,368 @@
+"""The corpus stage as a whole: splits, limits, refusals, and an account of every record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from mulmed.corpus.audit import passage
+from mulmed.corpus.batch import (
+    AUDIT_SCHEMA,
+    SCHEMA,
+    Change,
+    StageResult,
+    audit_frame,
+    from_batch,
+    to_batch,
+)
+from mulmed.corpus.build import build_corpus
+from mulmed.corpus.record import Record, Turn
+from mulmed.errors import MulmedError
+from mulmed.recipe import Corpus
+
+FILES = {"records.parquet", "audit.parquet", "rejected.jsonl", "funnel.json", "statistics.json"}
+STAGES = ["read", "repair", "deidentify", "moderate", "deduplicate", "decontaminate", "truncate"]
+OFF = dict.fromkeys(("repair", "deidentify", "moderate", "deduplicate"), False) | {"decontaminate": None}
+
+
+class Words(dict[tuple[str, str], tuple[int, int]]):
+    """The same template length for every task and language."""
+
+    def __missing__(self, key: tuple[str, str]) -> tuple[int, int]:
+        return (20, 5)
+
+
+def count_words(texts: Sequence[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
+
+
+def build(data: Path, out: Path, sources: dict[str, Any], seed: int = 42, **stages: Any) -> list[Record]:
+    settings = Corpus.model_validate({"sources": sources} | stages)
+    build_corpus(settings, data, out, seed=seed, cutoff=256, overhead=Words(), count_tokens=count_words)
+    return list(from_batch(pl.read_parquet(out / "records.parquet")))
+
+
+def questions(data: Path, name: str, asked: Sequence[str], **more: Any) -> dict[str, Any]:
+    """A file of questions, each with its own answer, and the source that reads it."""
+    rows = [{"instruction": "i", "input": q, "output": f"Answer number {i}."} for i, q in enumerate(asked)]
+    (data / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+    return {"layout": "healthcaremagic", "path": f"{name}.json", "language": "en"} | more
+
+
+def numbered(count: int) -> list[str]:
+    return [f"Question {i}: does it matter?" for i in range(count)]
+
+
+# --- the account -------------------------------------------------------------------------------------
+
+DIALOGUES = """id=1
+Description
+疾病： 咳嗽三天
+
+Dialogue
+医生：
+有痰吗？
+病人：
+没有
+医生：
+多喝温水，三天不好就来医院。
+病人：
+好的谢谢
+
+id=2
+Description
+疾病： 头痛
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> dict[str, Any]:
+    """Sources with a bit of everything: duplicates, a broken row, an unanswered dialogue, a limit."""
+    asked = [*numbered(40), "Question 3: does it matter?", "<p>How do I lower a fever at night?</p>"]
+    train = questions(tmp_path, "train", asked, limit=30)
+    (tmp_path / "haodf.txt").write_text(DIALOGUES, encoding="utf-8")
+    rows = [
+        {"input": "How do I lower a fever at night?", "answer_icliniq": "Drink.", "answer_chatgpt": "Sip."},
+        {"input": "My ankle is swollen after a fall.", "answer_icliniq": ""},
+        {"input": "My wrist clicks when I type.", "answer_icliniq": "Rest it."},
+    ]
+    (tmp_path / "icliniq.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return {
+        "hcm": train,
+        "haodf": {"layout": "meddialog-zh", "path": "*.txt", "language": "zh", "max_rejected": 0.5},
+        "icliniq": {
+            "layout": "icliniq",
+            "path": ["icliniq.jsonl"],
+            "language": "en",
+            "split": "test",
+            "max_rejected": 0.5,
+        },
+    }
+
+
+def test_every_record_read_is_kept_dropped_or_rejected(tmp_path: Path, corpus: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    kept = build(tmp_path, out, corpus)
+    assert {path.name for path in out.iterdir()} == FILES
+    audit = pl.read_parquet(out / "audit.parquet")
+    assert audit.schema == pl.Schema(AUDIT_SCHEMA)
+    assert pl.read_parquet(out / "records.parquet").schema == pl.Schema(SCHEMA)
+    rejected = [json.loads(line) for line in (out / "rejected.jsonl").read_text("utf-8").splitlines()]
+    names = ("source", "file", "row", "line", "reason")
+    assert [tuple(row[name] for name in names) for row in rejected] == [
+        ("haodf", "haodf.txt", 1, 15, "no dialogue"),
+        ("icliniq", "icliniq.jsonl", 1, 2, "answer_icliniq is empty"),
+    ]
+    dropped = set(audit.filter(pl.col("action") == "dropped")["id"])
+    ids = {record.id for record in kept}
+    assert len(ids) == len(kept)
+    assert not ids & dropped
+
+    funnel = json.loads((out / "funnel.json").read_text("utf-8"))
+    stages = funnel["stages"]
+    assert [stage["stage"] for stage in stages] == STAGES
+    read = stages[0]
+    assert (read["in"], read["out"]) == (42 + 2 + 3, 30 + 1 + 2)
+    assert read["rules"] == {
+        "rejected: no dialogue": 1,
+        "rejected: answer_icliniq is empty": 1,
+        "over the limit": 12,
+        "trailing question left out": 1,
+    }
+    assert read["in"] == len(kept) + len(dropped) + len(rejected) + read["rules"]["over the limit"]
+    for earlier, later in pairwise(stages):
+        assert earlier["out"] == later["in"]
+    for stage in stages:
+        assert stage["in"] - stage["dropped"] == stage["out"]
+        assert stage["out"] == sum(counts[stage["stage"]] for counts in funnel["sources"].values())
+    last = {source: counts["truncate"] for source, counts in funnel["sources"].items()}
+    assert last == dict(Counter(record.source for record in kept))
+
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    assert sum(row["records"] for row in statistics["splits"]) == len(kept)
+    assert sum(row["size"] for row in statistics["table1"]) == len(kept)
+    assert sum(row["size"] for row in statistics["table1_raw"]) == read["out"]
+
+
+def test_what_a_reader_left_out_is_audited(tmp_path: Path, corpus: dict[str, Any]) -> None:
+    build(tmp_path, tmp_path / "out", {"haodf": corpus["haodf"]}, **OFF)
+    audit = pl.read_parquet(tmp_path / "out/audit.parquet")
+    (row,) = audit.filter(pl.col("stage") == "read").rows(named=True)
+    assert (row["action"], row["rule"], row["count"]) == ("changed", "trailing question left out", 1)
+    assert row["chars_before"] - row["chars_after"] == len("好的谢谢")
+    assert row["id"].startswith("haodf:0:")
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, corpus: dict[str, Any]) -> None:
+    for out in ("first", "second"):
+        build(tmp_path, tmp_path / out, corpus)
+    for name in FILES:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+
+
+def test_accounts_hold_no_text_of_a_record(tmp_path: Path) -> None:
+    secret = "quibbleworth"
+    asked = [*numbered(5), f"{secret} one", f"{secret} one", f"<b>{secret}</b> \u200btwo"]
+    source = questions(tmp_path, "a", asked, max_rejected=0.5)
+    rows = [*json.loads((tmp_path / "a.json").read_text("utf-8")), {"input": secret}, secret]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    kept = build(tmp_path, tmp_path / "out", {"a": source})
+    assert any(secret in record.turns[0].text for record in kept)
+    for name in FILES - {"records.parquet", "audit.parquet"}:
+        assert secret not in (tmp_path / "out" / name).read_text("utf-8"), name
+    assert secret not in str(pl.read_parquet(tmp_path / "out/audit.parquet").to_dicts())
+
+
+def test_a_stage_that_is_off_does_not_run(tmp_path: Path) -> None:
+    asked = ["Same question?", "Same question?", "<p>Marked up?</p>"]
+    kept = build(tmp_path, tmp_path / "out", {"a": questions(tmp_path, "a", asked)}, **OFF)
+    funnel = json.loads((tmp_path / "out/funnel.json").read_text("utf-8"))
+    assert [stage["stage"] for stage in funnel["stages"]] == ["read", "truncate"]
+    assert [record.turns[0].text for record in kept] == asked
+
+
+def test_lengths_are_those_of_whole_texts(tmp_path: Path) -> None:
+    source = questions(tmp_path, "a", ["Why? " + "and then it hurt again " * 400])
+    (record,) = build(tmp_path, tmp_path / "out", {"a": source}, **OFF)
+    assert len(record.turns[0].text.split()) < 256
+    (row,) = json.loads((tmp_path / "out/statistics.json").read_text("utf-8"))["table1"]
+    assert row["question"] == 1 + 5 * 400
+
+
+def test_progress_reaches_the_end_of_every_stage(tmp_path: Path, corpus: dict[str, Any]) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+    build_corpus(
+        Corpus.model_validate({"sources": corpus}),
+        tmp_path,
+        tmp_path / "out",
+        seed=1,
+        cutoff=256,
+        overhead=Words(),
+        count_tokens=count_words,
+        progress=lambda stage, done, total: seen.update({stage: (done, total)}),
+    )
+    assert list(seen) == STAGES
+    assert all(done == total > 0 for done, total in seen.values())
+
+
+def test_a_stage_that_hides_a_loss_is_caught() -> None:
+    turns = (Turn("user", "q"), Turn("assistant", "a"))
+    before = to_batch(Record(f"a:{i}", "qa", "en", turns, "a", "f", i) for i in range(3))
+    dropped = Change("a:1", "a", "moderate", "dropped", "insult")
+    honest = StageResult(before.filter(pl.col("id") != "a:1"), audit_frame([dropped]))
+    assert passage("moderate", before, honest).records_out == 2
+    for result in (
+        StageResult(before.head(2), audit_frame([])),  # silent loss
+        StageResult(before, audit_frame([dropped])),  # dropped and yet there
+        StageResult(before.head(2), audit_frame([dropped])),  # another one dropped than audited
+    ):
+        with pytest.raises(RuntimeError, match="account for every record"):
+            passage("moderate", before, result)
+
+
+# --- splits and limits -------------------------------------------------------------------------------
+
+
+def sides(records: Sequence[Record]) -> dict[str, str]:
+    return {record.turns[0].text: record.split for record in records}
+
+
+def test_held_out_shares_come_out_and_do_not_depend_on_the_neighbours(tmp_path: Path) -> None:
+    def split(name: str, asked: Sequence[str], seed: int = 42) -> dict[str, str]:
+        source = questions(tmp_path, name, asked, split={"test": 0.2, "validation": 0.1})
+        return sides(build(tmp_path, tmp_path / "out", {name: source}, seed, **OFF))
+
+    asked = numbered(2000)
+    all_of_them = split("a", asked)
+    counts = Counter(all_of_them.values())
+    assert 340 < counts["test"] < 460  # 400 and three standard deviations
+    assert 160 < counts["validation"] < 240
+    fewer = asked[::-3]
+    assert split("b", fewer) == {question: all_of_them[question] for question in fewer}
+    assert split("a", asked, seed=7) != all_of_them
+
+
+def test_equal_questions_fall_on_one_side(tmp_path: Path) -> None:
+    variants = [form for q in numbered(60) for form in (q, q.upper(), f" {q}!!", q.replace("Q", "Ｑ"))]
+    source = questions(tmp_path, "a", variants, split={"test": 0.5})
+    records = build(tmp_path, tmp_path / "out", {"a": source}, **OFF)
+    groups = [{record.split for record in records[i : i + 4]} for i in range(0, len(records), 4)]
+    assert all(len(group) == 1 for group in groups)
+    assert {"test"} in groups
+    assert {"train"} in groups
+
+
+def test_an_instruction_is_split_by_its_context_too(tmp_path: Path) -> None:
+    rows = [{"instruction": "Translate.", "input": f"word {i}", "output": "x"} for i in range(40)]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    source = {"layout": "alpaca", "path": "a.json", "language": "en", "split": {"test": 0.5}}
+    records = build(tmp_path, tmp_path / "out", {"a": source}, **OFF)
+    assert {record.split for record in records} == {"train", "test"}
+
+
+def test_a_limit_keeps_file_order_grows_by_adding_and_is_fair_to_the_splits(tmp_path: Path) -> None:
+    asked = numbered(300)
+
+    def chosen(limit: int) -> list[Record]:
+        source = questions(tmp_path, "a", asked, limit=limit, split={"test": 0.5})
+        return build(tmp_path, tmp_path / f"out{limit}", {"a": source}, **OFF)
+
+    few, many = chosen(50), chosen(100)
+    assert len(few) == 50
+    assert len(many) == 100
+    assert {record.id for record in few} < {record.id for record in many}
+    assert [record.row for record in many] == sorted(record.row for record in many)
+    assert [record.row for record in many] != list(range(100))
+    # were the limit drawn by the split's own numbers, all fifty would be test records
+    assert 10 < Counter(record.split for record in few)["test"] < 40
+
+
+def test_records_tell_where_they_came_from(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/m.jsonl").write_text(
+        json.dumps(row) + "\nbroken\n" + json.dumps(row | {"language": "zh"}), encoding="utf-8"
+    )
+    source = {"layout": "messages", "path": "sub/*.jsonl", "language": "en", "max_rejected": 0.5}
+    first, second = build(tmp_path, tmp_path / "out", {"m": source}, **OFF)
+    assert (first.source, first.file, first.row, first.language) == ("m", "m.jsonl", 0, "en")
+    assert (second.row, second.language) == (2, "zh")
+    assert second.id.startswith("m:2:")
+
+
+# --- refusals ----------------------------------------------------------------------------------------
+
+
+def refuse(tmp_path: Path, sources: dict[str, Any], **stages: Any) -> MulmedError:
+    with pytest.raises(MulmedError) as caught:
+        build(tmp_path, tmp_path / "out", sources, **stages)
+    assert not (tmp_path / "out/records.parquet").exists()
+    return caught.value
+
+
+def test_too_many_rejected_records_stop_the_run_with_the_commonest_reason(tmp_path: Path) -> None:
+    source = questions(tmp_path, "a", [*numbered(17), "", " ", "ok"])
+    rows = json.loads((tmp_path / "a.json").read_text("utf-8"))
+    rows[3]["output"] = None
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    error = refuse(tmp_path, {"good": questions(tmp_path, "b", numbered(3)), "bad": source})
+    assert error.what == (
+        "3 of 20 records cannot be used (5.0% are allowed); most often (2 times): input is empty."
+    )
+    assert error.where == "corpus.sources.bad: a.json, row 17, line 87"
+    assert "corpus.sources.bad.max_rejected to 0.15." in error.remedy
+    listed = (tmp_path / "out/rejected.jsonl").read_text("utf-8").splitlines()
+    assert len(listed) == 3
+    assert str(tmp_path / "out/rejected.jsonl") in error.remedy
+    # what the remedy says is enough
+    assert build(tmp_path, tmp_path / "out", {"bad": source | {"max_rejected": 0.15}}, **OFF)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.json", "[]", "The source has no record."),
+        ("a.json", "", "The source has no record."),
+        ("a.json", '["text"]', "1 of 1 records cannot be used"),
+    ],
+)
+def test_a_source_without_a_usable_record_stops_the_run(
+    tmp_path: Path, name: str, content: str, what: str
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    source = {"layout": "alpaca", "path": name, "language": "en", "max_rejected": 1.0}
+    error = refuse(tmp_path, {"a": source})
+    assert error.what.startswith(what)
+    assert "alpaca layout" in error.remedy
+    assert "max_rejected" not in error.remedy, "a higher share would not help"
+
+
+def test_a_run_that_would_train_or_test_on_nothing_stops(tmp_path: Path) -> None:
+    only_test = questions(tmp_path, "a", numbered(5), split="test")
+    assert refuse(tmp_path, {"a": only_test}).what == "No train record is left after cleaning."
+    train = questions(tmp_path, "b", numbered(5), split={"test": 1e-9})
+    assert refuse(tmp_path, {"b": train}).what == "No test record is left after cleaning."
+    assert build(tmp_path, tmp_path / "ok", {"b": train | {"split": "train"}})
+
+
+def test_a_missing_file_is_named_with_its_key(tmp_path: Path) -> None:
+    source = {"layout": "alpaca", "path": ["a.json", "gone-*.json"], "language": "en"}
+    (tmp_path / "a.json").write_text('[{"instruction": "a", "output": "b"}]', encoding="utf-8")
+    error = refuse(tmp_path, {"a": source})
+    assert "'gone-*.json'" in error.what
+    assert "corpus.sources.a.path" in error.where
+
+
+def test_copies_of_a_file_in_two_folders_are_refused(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.json").write_text('[{"instruction": "a", "output": "b"}]', encoding="utf-8")
+    error = refuse(tmp_path, {"a": {"layout": "alpaca", "path": "*/a.json", "language": "en"}})
+    assert "Two files named a.json" in error.what
