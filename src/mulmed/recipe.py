@@ -104,7 +104,7 @@ class Step(Settings):
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     lora: Lora = Lora()
     micro_batch_tokens: int = Field(1024, ge=1, description="tokens packed into one forward pass")
-    validate_every: int | None = Field(None, ge=1, description="optimizer steps; default ten times a run")
+    validate_every: int | None = Field(None, ge=1, description="optimizer steps; default five times a run")
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 

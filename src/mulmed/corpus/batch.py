@@ -32,7 +32,7 @@ SCHEMA: dict[str, pl.DataType] = {
 AUDIT_SCHEMA: dict[str, pl.DataType] = {
     "id": pl.String(),
     "source": pl.String(),
-    "stage": pl.String(),  # repair, deidentify, moderate, truncate, deduplicate, decontaminate
+    "stage": pl.String(),  # read, repair, deidentify, moderate, truncate, deduplicate, decontaminate
     "action": pl.String(),  # changed | dropped
     "rule": pl.String(),  # what fired, for example "mojibake", "PHONE", "advertisement"
     "count": pl.Int64(),  # how many spans of this rule in this record

@@ -114,8 +114,22 @@ def _solicits(record: Record) -> int:
     asked = record.turns[0].text + record.context
     if pattern is None or (record.task == "instruction" and _ABOUT_SELLING.search(asked)):
         return 0
-    whole = [t.text for t in record.turns if t.role == "user" or record.task == "instruction"]
-    return max((n for text in whole if (n := len(pattern.findall(text))) >= _SOLICITS), default=0)
+    texts = [t.text for t in record.turns if t.role == "user" or record.task == "instruction"]
+    phrases = [
+        sum(
+            len(pattern.findall(s))
+            for s in sentences(text, record.language)
+            if not _warns(s, record.language)
+        )
+        for text in texts
+        if pattern.search(text)
+    ]
+    return max((n for n in phrases if n >= _SOLICITS), default=0)
+
+
+def _warns(sentence: str, language: str) -> bool:
+    warning = _WARNING.get(language)
+    return warning is not None and warning.search(sentence) is not None
 
 
 def without_selling(text: str, language: str) -> tuple[str, list[Finding]]:
@@ -123,12 +137,11 @@ def without_selling(text: str, language: str) -> tuple[str, list[Finding]]:
     patterns = [(rule, p) for rule in _SELLS if (p := _lexicon(rule, language)) is not None]
     if not any(pattern.search(text) for _, pattern in patterns):
         return text, []
-    warning = _WARNING.get(language)
     kept: list[str] = []
     counts = dict.fromkeys(_SELLS, 0)
     for sentence in sentences(text, language):
         rule = next((rule for rule, pattern in patterns if pattern.search(sentence)), None)
-        if rule is None or (warning is not None and rule == "advertisement" and warning.search(sentence)):
+        if rule is None or (rule == "advertisement" and _warns(sentence, language)):
             kept.append(sentence)
         else:
             counts[rule] += 1

@@ -43,7 +43,7 @@ _FEATURES: tuple[tuple[float, re.Pattern[str]], ...] = tuple(
         (1.0, r"\b(?:we (?:show|find|found|demonstrate|conclude)|results? (?:show|suggest)|our (?:results|findings|data))\b"),
     )
 )  # fmt: skip
-_CLAUSE = re.compile(r"(?:[^，,；;、]|,(?!\s))+[，,；;、]*\s*")
+_CLAUSE_END = re.compile(r"(?<=[，；;、])|(?<=,)(?=\s)")
 #: The first sentence says what it is about, the last one usually asks.
 _FIRST, _LAST = 4.0, 3.0
 
@@ -89,7 +89,7 @@ def _units(parts: Sequence[str], budget: int, count_tokens: CountTokens) -> list
     """Sentences, those that would take half the room for themselves divided into their clauses."""
     units: list[str] = []
     for part, size in zip(parts, count_tokens(parts), strict=True):
-        units += _CLAUSE.findall(part) if size * 2 > budget else [part]
+        units += filter(None, _CLAUSE_END.split(part)) if size * 2 > budget else [part]
     return units
 
 

@@ -155,7 +155,7 @@ def train(
     )
     steps = total_steps(len(examples), settings.batch, settings.epochs)
     per_epoch = steps_per_epoch(len(examples), settings.batch)
-    validate_every = settings.validate_every or max(1, steps // 10)
+    validate_every = settings.validate_every or max(1, -(-steps // 5))
     first = load_checkpoint(out, parameters, optimizer)
     log = _open_log(out / LOG, first)
     started = time.monotonic()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mulmed.corpus.deidentify.names import vocabulary
+from mulmed.corpus.deidentify.names import vocabulary, word_list
 from mulmed.corpus.deidentify.spans import Span
 
 # Where the name of a Chinese hospital cannot reach back over.
 _BEFORE_HOSPITAL = re.compile(
     r"[^\u4e00-\u9fff0-9A-Za-z]|建议|前往|就诊|上述|今天|昨天|前天|后来|最近|目前|现在|当时|曾经|已经|好像|还是|直接|如果|或者|而且"
-    r"|以及|患者|病人|医生|大夫|家属|我们|你们|他们|咱们|自己|[哪那这一几各某多两]家|[很许]多|[另同任每某这那哪]一|一些|各大|住院|转院|转入|转诊|检查|治疗"
-    r"|[去到在往于是了的从说由经被与及我你您他她它这某哪该就又再也都先没有]|来(?!宾)|那(?!曲)|(?<![协仁泰永颐太])和(?!平)"
+    r"|以及|患者|病人|医生|大夫|家属|我们|你们|他们|咱们|自己|[哪那这一几各某多两]家|[很许]多|[另同任每某这那哪]一|一些|各大|最好|看|住院|转院|转入|转诊|检查|治疗"
+    r"|[去到在往于或是了的从说由经被与及我你您他她它这某哪该就又再也都先没有]|来(?!宾)|那(?!曲)|(?<![协仁泰永颐太])和(?!平)"
     r"|(?<=[\d一二三四五六七八九十])[年月号日]"
 )
 _SUFFIX = r"(?:医院|卫生院|卫生室|卫生所|卫生服务中心|诊所|门诊部|保健院|医学中心|附院|附[一二三四]院?)"
@@ -32,38 +32,12 @@ _NOT_A_PLACE = re.compile(
     "当地|本地|外地|附近|其他|别的|所在|上级|市级|县级|省级|区级|三甲|二甲|甲等|正规|专业|公立|私立|部队|社区|地区|决定|选择|可以"
     "|我们|大型|儿童|口腔|肿瘤|急救|体检|康复|治疗|医疗|精神|心理|疾控|血液|咨询|一般|普通|综合|各级|[市县区省州镇乡]$"
 )
-_NOT_PLACES = frozenset(
-    [
-        "中国",
-        "美国",
-        "日本",
-        "韩国",
-        "英国",
-        "德国",
-        "全国",
-        "世界",
-        "亚洲",
-        "欧洲",
-        "本地",
-        "外地",
-        "城市",
-        "农村",
-        "大城市",
-        "省城",
-        "县城",
-        "三阳",
-        "市区",
-        "郊区",
-        "地方",
-        "当地",
-        "城区",
-        "乡镇",
-        "社区",
-    ]
+_NOT_PLACES = re.compile(
+    "[中美日韩英德]国|日本|全国|世界|亚洲|欧洲|[本外当]地|[大省县]?城市?|城区|农村|三阳|[市郊]区|地方|乡镇|社区"
 )
-_ADMIN = re.compile(r"^[\u4e00-\u9fff]{1,4}(?:省|市|区|县|州|旗|镇|乡)")
+_ADMIN = re.compile(r"^[\u4e00-\u9fff]{2,4}(?:省|市|区|县|州|旗|镇|乡)(?=.)")
 _GENERIC_ADMIN = re.compile(
-    r"^(?:本|个|入|至|转至|自治|我|外|全|大|小|各|这|那|某|当地|附近|其他|别的|所在|上级|正规|专业|公立|私立|三甲|二甲|老家|我们|农村)*"
+    r"^(?:本|个|入|进|送进|送|好多|大城|级|至|转至|自治|我|外|全|大|小|各|这|那|某|当地|附近|其他|别的|所在|上级|正规|专业|公立|私立|三甲|二甲|老家|我们|农村)*"
     r"(?:省|市|区|县|州|旗|镇|乡|村|社区|街道)*$"
 )
 
@@ -71,108 +45,6 @@ _HOSPITAL_EN = re.compile(
     r"(?<![A-Za-z.])((?:(?:[A-Z][\w'’&-]*\.?|of|and|de)\s+){1,5})"
     r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Nursing Home|Polyclinic|Medical College)\b"
     r"(?! (?:staff|visit|stay|bed|admission))"
-)
-_GENERIC_EN = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "my",
-        "our",
-        "your",
-        "his",
-        "her",
-        "this",
-        "that",
-        "any",
-        "some",
-        "local",
-        "general",
-        "community",
-        "district",
-        "county",
-        "regional",
-        "city",
-        "state",
-        "children",
-        "children's",
-        "women",
-        "women's",
-        "eye",
-        "dental",
-        "skin",
-        "emergency",
-        "private",
-        "public",
-        "government",
-        "govt",
-        "university",
-        "teaching",
-        "medical",
-        "mental",
-        "psychiatric",
-        "cancer",
-        "heart",
-        "pain",
-        "sleep",
-        "fracture",
-        "allergy",
-        "diabetes",
-        "dermatology",
-        "std",
-        "fertility",
-        "ivf",
-        "walk-in",
-        "urgent",
-        "outpatient",
-        "good",
-        "big",
-        "nearby",
-        "near",
-        "of",
-        "and",
-        "de",
-        "in",
-        "at",
-        "to",
-        "for",
-        "from",
-        "i",
-        "he",
-        "she",
-        "we",
-        "they",
-        "dr",
-        "mr",
-        "visit",
-        "consult",
-        "go",
-        "hello",
-        "hi",
-        "please",
-        "and",
-        "but",
-        "if",
-        "when",
-        "primary",
-        "health",
-        "care",
-        "maternity",
-        "veterinary",
-        "animal",
-        "field",
-        "family",
-        "specialist",
-        "free",
-        "national",
-        "hiv",
-        "aids",
-        "tb",
-        "std",
-        "infertility",
-        "hair",
-        "international",
-    ]
 )
 
 _NOT_STREET = "我你他她您它在住到去来是于的了家和与这那走过有从经由"
@@ -225,7 +97,7 @@ def _proper(core: str, name: str) -> int | None:
         rest = core[offset:]
         for length in (4, 3, 2):
             word = rest[:length]
-            if len(word) == length and words.get(word) in ("ns", "nt") and word not in _NOT_PLACES:
+            if len(word) == length and words.get(word) in ("ns", "nt") and not _NOT_PLACES.fullmatch(word):
                 return offset
     for offset in range(len(core)):
         admin = _ADMIN.match(core[offset:])
@@ -241,9 +113,9 @@ def find_hospitals_en(text: str) -> Iterator[Span]:
     """English hospitals and clinics with a proper name before the word."""
     for match in _HOSPITAL_EN.finditer(text):
         words = list(re.finditer(r"\S+", match[1]))
-        while words and words[0][0].strip(".,").lower() in _GENERIC_EN:
+        while words and words[0][0].strip(".,").lower() in word_list("generic_hospital_en"):
             words.pop(0)
-        if any(w[0].strip(".,'’").lower() not in _GENERIC_EN for w in words):
+        if any(w[0].strip(".,'’").lower() not in word_list("generic_hospital_en") for w in words):
             yield Span(match.start(1) + words[0].start(), match.end(), "HOSPITAL")
 
 
