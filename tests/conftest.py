@@ -1,4 +1,4 @@
-"""What several test modules share: the embedded bases, converted once a machine."""
+"""What several test modules share: base models, tiny models, a few records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,41 @@ from typing import Any
 import pytest
 
 from mulmed.base.embedded import EMBEDDED, convert_embedded
+from mulmed.corpus.record import Record, Turn
+from mulmed.prompts import Example, Renderer, load_template
+
+TEXTS = [
+    (
+        "qa",
+        "en",
+        (
+            "I have had a dry cough for five days.",
+            "Drink warm fluids and rest; see a doctor if you get a fever.",
+        ),
+    ),
+    ("qa", "zh", ("孩子发烧两天了，怎么办？", "请多喂水，按体重服退烧药，三天不退请就医。")),
+    (
+        "summary",
+        "en",
+        (
+            "Sleep loss impairs glucose tolerance in healthy adults.",
+            "Poor sleep makes it harder to control blood sugar.",
+        ),
+    ),
+    (
+        "dialogue",
+        "en",
+        ("My back hurts.", "Since when?", "Since Monday.", "Keep moving and use a warm pack."),
+    ),
+    ("instruction", "en", ("Name two fruits.", "Apple and pear.")),
+    ("dialogue", "zh", ("我头痛。", "多久了？", "三天。", "建议去神经内科看看。")),
+]
+
+
+def make_record(i: int, task: str, language: str, texts: tuple[str, ...]) -> Record:
+    roles = ("user", "assistant")
+    turns = tuple(Turn(roles[k % 2], t) for k, t in enumerate(texts))  # type: ignore[arg-type]
+    return Record(f"t:{i}:0", task, language, turns, "t", "t.json", i)  # type: ignore[arg-type]
 
 
 def embedded(name: str) -> Path:
@@ -70,3 +105,65 @@ def llama_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
+
+
+@pytest.fixture(scope="session")
+def renderer(smollm_tokenizer: Any) -> Renderer:
+    return Renderer(smollm_tokenizer, load_template("alpaca"))
+
+
+@pytest.fixture(scope="session")
+def examples(renderer: Renderer) -> list[Example]:
+    return [renderer.example(make_record(i, *text)) for i, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, smollm: Path, smollm_tokenizer: Any) -> Path:
+    """A Llama with random weights, two layers, SmolLM2's tokenizer: fast enough for whole runs."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(smollm)
+    config.num_hidden_layers = 2
+    config.hidden_size = 48
+    config.intermediate_size = 96
+    config.num_attention_heads = 4
+    config.num_key_value_heads = 2
+    config.head_dim = 12
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    folder = tmp_path_factory.mktemp("tiny")
+    model.save_pretrained(folder)
+    smollm_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def taught(
+    tmp_path_factory: pytest.TempPathFactory, tiny: Path, examples: list[Example], smollm_tokenizer: Any
+) -> Path:
+    """``tiny`` with all its weights trained until it knows the answers of ``TEXTS`` by heart and stops."""
+    import torch
+
+    from mulmed.training.attention import use_packed_attention
+    from mulmed.training.loop import Placement, load_model
+    from mulmed.training.packing import make_pack
+
+    model = load_model(tiny, Placement(torch.device("cpu"), torch.float32, "cpu"))
+    use_packed_attention(model)
+    pack = make_pack([e.ids for e in examples], [e.mask for e in examples])
+    words, targets = pack.targets.unique(return_inverse=True)  # the whole vocabulary would take long
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        hidden = model.base_model(
+            input_ids=pack.ids, position_ids=pack.positions, lengths=pack.lengths, use_cache=False
+        ).last_hidden_state[0, pack.sources]
+        logits = hidden @ model.get_output_embeddings().weight[words].T
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits, targets).backward()
+        optimizer.step()
+    model.set_attn_implementation("sdpa")
+    folder = tmp_path_factory.mktemp("taught")
+    model.save_pretrained(folder)
+    smollm_tokenizer.save_pretrained(folder)
+    return folder

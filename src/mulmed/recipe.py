@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mulmed.errors import MulmedError
 
@@ -20,12 +28,23 @@ Layout = Literal[
     "alpaca", "healthcaremagic", "icliniq", "meddialog-zh", "meddialog-en", "laysumm", "messages"
 ]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+#: What may be a folder's name.
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Settings(BaseModel):
     """Base of every part of a recipe: immutable, strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML reads `yes` as true, and pydantic would read that as 1.
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true or false stands where another kind of value belongs")
+        return value
 
 
 class Holdout(Settings):
@@ -88,7 +107,7 @@ class Lora(Settings):
     r: int = Field(8, ge=1)
     alpha: float = Field(16, gt=0)
     dropout: float = Field(0.05, ge=0, lt=1)
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
+    targets: tuple[str, ...] = Field(("q_proj", "k_proj", "v_proj"), min_length=1)
 
 
 class Step(Settings):
@@ -118,7 +137,7 @@ class Decoding(Settings):
     top_p: float = Field(1.0, gt=0, le=1)
     repetition_penalty: float = Field(1.2, ge=1)
     no_repeat_ngram: int = Field(0, ge=0)
-    seed: int = 42
+    seed: Seed = 42
 
 
 class Generation(Settings):
@@ -146,16 +165,16 @@ class Report(Settings):
 class Recipe(Settings):
     """A whole run."""
 
-    name: str = Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     data: str = Field(".", description="folder of the raw corpora, relative to the recipe file")
     output: str | None = Field(None, description="default: runs/NAME in the working directory")
     base: str = Field(description="an embedded base, a Hugging Face folder, or a hub name")
     base_revision: str | None = Field(None, description="hub names only: the commit to use")
     template: Literal["alpaca"] = "alpaca"
     cutoff: int = Field(256, ge=32, description="tokens an example may have, template included")
-    seed: int = 42
+    seed: Seed = 42
     corpus: Corpus
-    steps: dict[str, Step] = Field(min_length=1)
+    steps: dict[Name, Step] = Field(min_length=1)
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
@@ -182,6 +201,18 @@ class Recipe(Settings):
                 raise ValueError(f"generation.models names {model!r}, which is none of {', '.join(earlier)}")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_test(self) -> Recipe:
+        # Found out now, not after hours of training.
+        if not any(
+            s.split.test > 0 if isinstance(s.split, Holdout) else s.split == "test"
+            for s in self.corpus.sources.values()
+        ):
+            raise ValueError(
+                "corpus.sources: none has `split: test` or a test share, so there is nothing to score"
+            )
+        return self
+
     @property
     def models(self) -> tuple[str, ...]:
         """The models that answer: those named, else the base and every step."""
@@ -203,8 +234,12 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise MulmedError(
             f"The recipe cannot be read: {error.strerror}.", where=str(path), remedy="Check the path."
         ) from error
+    except UnicodeDecodeError as error:
+        raise MulmedError(
+            f"The recipe is not UTF-8 (byte {error.start}).", where=str(path), remedy="Save it as UTF-8."
+        ) from error
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -217,14 +252,29 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
             where=str(path),
             remedy="Start from a file under recipes/.",
         )
-    document["data"] = str((path.parent / str(document.get("data", "."))).resolve())
+    document["data"] = str((path.parent / Path(str(document.get("data") or ".")).expanduser()).resolve())
     for override in overrides:
         _apply_override(document, override)
-    document["data"] = str(Path(document["data"]).resolve())
+    document["data"] = str(Path(str(document["data"])).expanduser().resolve())
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
         raise _explain(error, path) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key may stand only once: the other one would be ignored."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is written twice", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _apply_override(document: dict[str, Any], override: str) -> None:
@@ -261,24 +311,35 @@ def _did_you_mean(wrong: str, known: typing.Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+#: What pydantic finds when a value has another form than the one it is tried as.
+_OTHER_FORM = ("literal_error", "model_type", "string_type", "tuple_type")
+
+
 def _explain(error: ValidationError, path: Path) -> MulmedError:
     """All of pydantic's findings as one message, with the nearest known key for each unknown one."""
-    lines = []
+    findings = []
     for finding in error.errors():
         location = [str(part) for part in finding["loc"]]
-        key = ".".join(p for p in location if not p.endswith("]") and p != "Holdout")
+        key = ".".join(p for p in location if not p.endswith("]") and p not in ("Holdout", "str"))
         if finding["type"] == "extra_forbidden":
             known = _known_keys(tuple(finding["loc"][:-1]))
-            lines.append(f"{key}: unknown key{_did_you_mean(location[-1], known)}")
+            text = f"unknown key{_did_you_mean(location[-1], known)}"
         elif finding["type"] == "missing":
-            lines.append(f"{key}: required key is missing")
+            text = "required key is missing"
         else:
-            lines.append(f"{key + ': ' if key else ''}{finding['msg'].removeprefix('Value error, ')}")
+            text = finding["msg"].removeprefix("Value error, ")
+        findings.append((key, text, finding["type"] in _OTHER_FORM))
+    lines: dict[str, str] = {}
+    for key, text, other_form in findings:
+        # A key with two forms is tried as both: what does not concern the form that was meant goes.
+        if other_form and any(not o and f"{k}.".startswith(f"{key}.") for k, _, o in findings):
+            continue
+        lines[key] = f"{lines[key]}; or: {text}" if key in lines else f"{key}: {text}" if key else text
     return MulmedError(
         "The recipe has "
         + ("an error" if len(lines) == 1 else f"{len(lines)} errors")
         + ":\n    "
-        + "\n    ".join(lines),
+        + "\n    ".join(lines.values()),
         where=str(path),
         remedy="Correct the key in the file, or override it with --set key=value.",
     )

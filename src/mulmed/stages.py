@@ -249,11 +249,15 @@ class Run:
         models = self.recipe.models
 
         def make(out: Path, progress: Progress) -> None:
+            from mulmed.evaluation.comparison import read_answers
+            from mulmed.evaluation.empathy import care
             from mulmed.evaluation.score import write_scores
 
             progress("scoring", 0, 1)
             files = [self.pipeline.folder(f"generate-{m}") / "answers.jsonl" for m in models]
-            write_scores(files, out, self.recipe.evaluation, self.recipe.seed)
+            settings, seed = self.recipe.evaluation, self.recipe.seed
+            write_scores(files, out, settings, seed)
+            write_json(out / "care.json", care(read_answers(files), settings, seed))
             progress("scored", 1, 1)
 
         return Stage(

@@ -65,7 +65,7 @@ def recipe(**changes: Any) -> Recipe:
                 "sources": {
                     "instructions": {"layout": "alpaca", "path": "a.json", "language": "en"},
                     "laysumm": {"layout": "laysumm", "path": "l.jsonl", "language": "en"},
-                    "好大夫": {"layout": "meddialog-zh", "path": "h.txt", "language": "zh"},
+                    "好大夫": {"layout": "meddialog-zh", "path": "h.txt", "language": "zh", "split": {"test": 0.2}},
                 }
             },
             "steps": {
@@ -75,6 +75,18 @@ def recipe(**changes: Any) -> Recipe:
         }
         | changes
     )
+
+
+def care_document() -> dict[str, Any]:
+    """care.json: rates that tell speakers, categories and languages apart."""
+    rates = [
+        {"speaker": speaker, "language": language, "category": category, "n": 6, "rate": rate, "low": rate / 2, "high": rate * 2}
+        for j, language in enumerate(TASKS)
+        for i, speaker in enumerate(("reference", *MODELS))
+        for k, category in enumerate(("courtesy", "comfort"))
+        for rate in (10.0 * (i + 1) + k + j / 2,)
+    ]  # fmt: skip
+    return {"rates": rates, "categories": {"courtesy": "thanks", "comfort": "reassurance"}}
 
 
 def scores_document(gain: dict[str, tuple[float, float, float]] | None = None) -> dict[str, Any]:
@@ -231,6 +243,7 @@ def write_run(folder: Path, **recipe_changes: Any) -> ReportInputs:
     for model in MODELS:
         write_lines(folder / f"answers-{model}/answers.jsonl", answers(model))
     write_json(folder / "evaluation/scores.json", scores_document())
+    write_json(folder / "evaluation/care.json", care_document())
     stages = ("corpus", "train-crossla", "merge-crossla", "train-mulmed", "merge-mulmed", "evaluation")
     return ReportInputs(
         recipe=recipe(**recipe_changes),

@@ -299,8 +299,8 @@ def test_an_incomplete_funnel_is_named(run: ReportInputs, tmp_path: Path, key: s
 def test_unproven_merge_and_missing_cleaning_stand_at_the_top(tmp_path: Path) -> None:
     corpus = {
         "sources": {
-            name: {"layout": "alpaca", "path": "a.json", "language": "en"}
-            for name in ("instructions", "laysumm", "好大夫")
+            name: {"layout": "alpaca", "path": "a.json", "language": "en", "split": split}
+            for name, split in (("instructions", "train"), ("laysumm", {"test": 0.2}), ("好大夫", "train"))
         },
         "deidentify": False,
     }
@@ -330,3 +330,15 @@ def test_evaluations_own_scores_are_understood(run: ReportInputs, tmp_path: Path
     document = write_scores(files, run.evaluation, run.recipe.evaluation, seed=1)
     shown = rebuild(run, tmp_path / "out").numbers_in("All measures")
     assert sorted(value for value, _ in shown) == sorted(row["value"] for row in document["rows"])
+
+
+def test_words_of_care_name_the_doctors_and_every_model(run: ReportInputs) -> None:
+    from mulmed.report.tables import care_table
+
+    care = orjson.loads((run.evaluation / "care.json").read_bytes())
+    table = care_table(care, ("base", "mulmed"))
+    english, chinese = table.groups
+    assert [row[0].text for row in english.rows] == ["doctors (reference)", "base", "mulmed"]
+    assert [cell.text for cell in english.rows[2][1:]] == ["40.0", "41.0"]
+    assert chinese.rows[0][2].text == "11.5"
+    assert chinese.rows[0][2].notes == ("5.8 to 23.0",)

@@ -69,7 +69,7 @@ def test_loss_and_gradients_equal_peft(
     request: pytest.FixtureRequest, name: str, dtype: torch.dtype, tolerance: float, tmp_path: Path
 ) -> None:
     from mulmed.prompts import Renderer, load_template
-    from tests.training.conftest import TEXTS, make_record
+    from tests.conftest import TEXTS, make_record
 
     folder = request.getfixturevalue(name)
     renderer = Renderer(request.getfixturevalue(f"{name}_tokenizer"), load_template("alpaca"))

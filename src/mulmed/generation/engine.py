@@ -47,15 +47,16 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def complete(self, prompts: Sequence[Sequence[int]], decoding: Decoding, seed: int) -> list[Completion]:
-        """Decode the batch. Padding is masked, so its token id does not matter."""
+        """Decode the batch.
+
+        Padding is masked from the model, but older versions of transformers count it as a repetition, so
+        it repeats the prompt's own first token: with the end-of-text token a padded answer would not end.
+        """
         from transformers import GenerationConfig
 
         longest = max(len(p) for p in prompts)
-        ids = torch.full((len(prompts), longest), self._eos_id)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-            mask[row, longest - len(prompt) :] = 1
+        ids = torch.tensor([[p[0]] * (longest - len(p)) + list(p) for p in prompts])
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
         sampling = decoding.temperature > 0
         config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,

@@ -33,7 +33,7 @@ class ReportInputs:
         training: by step, the folder with ``log.jsonl`` and ``run.json``.
         merges: by step, the folder with ``proof.json``.
         generations: by model, the folder with ``answers.jsonl``; their order is the report's.
-        evaluation: folder with ``scores.json``.
+        evaluation: folder with ``scores.json`` and ``care.json``.
         lineage: a mapping a stage with ``stage``, ``key``, ``manifest_sha256`` and ``seconds``.
         versions: version by package.
     """
@@ -133,6 +133,7 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         cleaning_left_out=cleaning_left_out(recipe),
         licence=inputs.base["licence"],
         base=inputs.base["name"],
+        care=tables.care_table(read_json(inputs.evaluation / "care.json"), recipe.models),
         scores=score_tables.main_table(scores),
         differences=score_tables.difference_table(scores),
         all_scores=score_tables.all_scores_table(scores),

@@ -35,6 +35,7 @@ class Page:
     cleaning_left_out: list[str]
     licence: str
     base: str
+    care: Table
     scores: Table
     differences: Table
     all_scores: Table

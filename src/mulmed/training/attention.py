@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from mulmed.errors import MulmedError
+
 NAME = "mulmed_packed"
 
 
@@ -20,12 +22,14 @@ def packed_attention(
     scaling: float | None = None,
     sliding_window: int | None = None,
     lengths: tuple[int, ...] | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside each example, in the form of transformers' attention interface.
 
     Args:
-        module: the attention layer (unused beyond the interface).
+        module: the attention layer, named when it is refused.
         query: shape (1, heads, T, head size).
         key: shape (1, key-value heads, T, head size).
         value: like ``key``.
@@ -36,8 +40,17 @@ def packed_attention(
 
     Returns:
         Outputs of shape (1, T, heads, head size), and None for the weights.
+
+    Raises:
+        MulmedError: the architecture bounds its scores (``softcap``) or has attention sinks (``s_aux``).
     """
-    del module
+    if softcap is not None or s_aux is not None:
+        raise MulmedError(
+            "This architecture's attention is not the plain one that examples are packed with "
+            f"({'bounded scores' if s_aux is None else 'attention sinks'}).",
+            where=f"base model with {type(module).__name__}",
+            remedy="Use a base of a tested architecture (llama, gemma3_text), or report this one.",
+        )
     outputs = []
     start = 0
     for length in lengths or (query.shape[2],):

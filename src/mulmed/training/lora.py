@@ -37,6 +37,7 @@ class LoraLinear(torch.nn.Module):
         b = torch.zeros(base.out_features, settings.r, dtype=torch.float32)
         self.lora_A = torch.nn.Parameter(a.to(base.weight.device))
         self.lora_B = torch.nn.Parameter(b.to(base.weight.device))
+        self.train(base.training)  # an adapter put on a model in evaluation must not drop anything out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         low = F.dropout(x, self.dropout, self.training).to(self.lora_A.dtype)
@@ -57,19 +58,22 @@ def add_adapters(model: torch.nn.Module, settings: Lora, seed: int) -> None:
     """
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
-    found: set[str] = set()
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if name in settings.targets and isinstance(child, torch.nn.Linear):
-                setattr(module, name, LoraLinear(child, settings, generator))
-                found.add(name)
-    if missing := [t for t in settings.targets if t not in found]:
-        linear = {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    # The head stays as it is: its weight often is the embedding's, and the loss reads it directly.
+    find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+    head = find_head()
+    linear = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    known = {path.rpartition(".")[2] for path in linear}
+    if missing := [t for t in settings.targets if t not in known]:
         raise MulmedError(
-            f"The base model has no linear layer called {missing[0]!r}.",
+            f"The base model has no linear layer called {missing[0]!r} that can be adapted.",
             where="lora.targets",
-            remedy="It has: " + ", ".join(sorted(linear - {"base"})),
+            remedy="It has: " + ", ".join(sorted(known)),
         )
+    for path in linear:
+        parent, _, name = path.rpartition(".")
+        if name in settings.targets:
+            module = model.get_submodule(parent)
+            setattr(module, name, LoraLinear(getattr(module, name), settings, generator))
 
 
 def adapters(model: torch.nn.Module) -> dict[str, LoraLinear]:

@@ -52,9 +52,10 @@ def merge(
 ) -> dict[str, Any]:
     """Write the merged model to ``out`` with its tokenizer, chat template and ``proof.json``.
 
-    The weights are folded in float32 and saved in the base's own precision. The proof compares the
-    logits of the folder as written and read back with those of base plus adapter, at every position of
-    held-out examples.
+    The weights are folded in float32 and saved in the base's own precision. The proof, at every position
+    of held-out examples, has three parts: the folded weights give the logits of base plus adapter, to
+    float32 rounding; the folder, read back, holds these weights and no others, rounded to its precision;
+    and its logits differ from those of base plus adapter by no more than that rounding explains.
 
     Returns:
         The proof.
@@ -80,6 +81,7 @@ def merge(
         layer.base.weight.data += layer.delta()
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, layer.base)
+    folding = compare(expected, [_logits(model, e) for e in prompts], TOLERANCES[torch.float32])
     model.to(saved_dtype)
     renderer.tokenizer.chat_template = renderer.chat_template
     # Whoever loads the folder gets the ids that training used.
@@ -89,11 +91,15 @@ def merge(
         config.pad_token_id = renderer.tokenizer.pad_token_id
     model.save_pretrained(out)
     renderer.tokenizer.save_pretrained(out)
-    del model
     progress("proving", 2, 3)
+    other = _other_tensors(model, load_model(out, Placement(placement.device, saved_dtype, "cpu")))
+    del model
     merged = load_model(out, placement)
     merged.eval()
     proof = compare(expected, [_logits(merged, e) for e in prompts], TOLERANCES[saved_dtype])
+    proof["folding"] = folding
+    proof["other_tensors"] = other
+    proof["holds"] = proof["holds"] and folding["holds"] and not other
     proof["prompts"] = len(prompts)
     proof["languages"] = sorted({e.language for e in prompts})
     proof["saved_precision"] = str(saved_dtype).removeprefix("torch.")
@@ -101,9 +107,10 @@ def merge(
     progress("proven", 3, 3)
     if not proof["holds"]:
         raise MulmedError(
-            "The merged model does not compute what base and adapter compute "
-            f"(largest logit difference {proof['max_abs_logit_difference']:.3g}, argmax agreement "
-            f"{proof['argmax_agreement']:.4f}).",
+            "The merged model does not compute what base and adapter compute (largest logit difference "
+            f"{folding['max_abs_logit_difference']:.3g} folded and {proof['max_abs_logit_difference']:.3g} "
+            f"read back, argmax agreement {proof['argmax_agreement']:.4f}, {len(other)} tensors other than "
+            "they were saved).",
             where=str(out / PROOF),
             remedy="The merged folder is not used. Check the base model's precision, and report this.",
         )
@@ -136,6 +143,12 @@ def compare(
         "tolerance": {"logit": tolerance.logit, "kl": tolerance.kl, "argmax": tolerance.argmax},
         "holds": bool(holds),
     }
+
+
+def _other_tensors(saved: Any, read: Any) -> list[str]:
+    """Names of the tensors that are not, bit for bit, what was saved."""
+    found = read.state_dict()
+    return [name for name, tensor in saved.state_dict().items() if not torch.equal(tensor, found[name])]
 
 
 @torch.no_grad()
