@@ -148,22 +148,35 @@ def taught(
     from mulmed.training.attention import use_packed_attention
     from mulmed.training.loop import Placement, load_model
     from mulmed.training.packing import make_pack
+    from tests.runs import one_thread
 
     model = load_model(tiny, Placement(torch.device("cpu"), torch.float32, "cpu"))
     use_packed_attention(model)
     pack = make_pack([e.ids for e in examples], [e.mask for e in examples])
     words, targets = pack.targets.unique(return_inverse=True)  # the whole vocabulary would take long
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(40):
-        hidden = model.base_model(
-            input_ids=pack.ids, position_ids=pack.positions, lengths=pack.lengths, use_cache=False
-        ).last_hidden_state[0, pack.sources]
-        logits = hidden @ model.get_output_embeddings().weight[words].T
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(logits, targets).backward()
-        optimizer.step()
+    with one_thread():
+        for _ in range(40):
+            hidden = model.base_model(
+                input_ids=pack.ids, position_ids=pack.positions, lengths=pack.lengths, use_cache=False
+            ).last_hidden_state[0, pack.sources]
+            logits = hidden @ model.get_output_embeddings().weight[words].T
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(logits, targets).backward()
+            optimizer.step()
     model.set_attn_implementation("sdpa")
     folder = tmp_path_factory.mktemp("taught")
     model.save_pretrained(folder)
     smollm_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, taught: Path) -> Path:
+    """The output folder of an undisturbed run of the tiny recipe (beside it, ``recipe.yaml``)."""
+    from tests.runs import STAGES, bring_up_to_date, write_recipe
+
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = write_recipe(folder / "recipe.yaml", taught, folder / "out")
+    assert bring_up_to_date(recipe) == STAGES
+    return folder / "out"

@@ -7,8 +7,11 @@ called ``NAME`` with a manifest is always complete, whatever was killed when.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -50,13 +53,14 @@ class FileHashes:
         self._known: dict[str, list[Any]] = {}
         self._changed = False
         with contextlib.suppress(OSError, orjson.JSONDecodeError):
-            self._known = orjson.loads(store.read_bytes())
+            known = orjson.loads(store.read_bytes())
+            self._known = known if isinstance(known, dict) else {}
 
     def __call__(self, path: Path) -> str:
         stat = path.stat()
         stamp = [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(str(path))
-        if known and known[:2] == stamp:
+        if isinstance(known, list) and known[:2] == stamp:
             return str(known[2])
         digest = hash_file(path)
         self._known[str(path)] = [*stamp, digest]
@@ -64,10 +68,11 @@ class FileHashes:
         return digest
 
     def save(self) -> None:
-        """Write what was learned, if anything was."""
+        """Write what was learned, if anything was and it can be written: it only saves time."""
         if self._changed:
-            self._store.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._store, orjson.dumps(self._known, option=orjson.OPT_SORT_KEYS))
+            with contextlib.suppress(OSError):
+                self._store.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(self._store, orjson.dumps(self._known, option=orjson.OPT_SORT_KEYS))
             self._changed = False
 
 
@@ -119,6 +124,8 @@ def read_artifact(folder: Path) -> Artifact | None:
         for name, entry in manifest["files"].items():
             if (folder / name).stat().st_size != entry["bytes"]:
                 return None
+        if not all((folder / name).exists() for name in manifest["volatile"]):
+            return None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
     return Artifact(folder, manifest)
@@ -180,35 +187,82 @@ def finish(
         "seconds": round(seconds, 3),
         "versions": dict(versions),
     }
-    (partial / PARTIAL_KEY).unlink(missing_ok=True)
     write_json(partial / MANIFEST, manifest)
+    _put_in_place(partial, folder)
+    return Artifact(folder, manifest)
+
+
+def adopt(folder: Path, key: str) -> Artifact | None:
+    """The artifact of an earlier run with this key that was killed when only the renaming was left."""
+    partial = folder.with_name(folder.name + ".partial")
+    artifact = read_artifact(partial)
+    if artifact is None or artifact.manifest["key"] != key:
+        return None
+    _put_in_place(partial, folder)
+    return Artifact(folder, artifact.manifest)
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    (partial / PARTIAL_KEY).unlink(missing_ok=True)
+    # Two renames: at no moment does a half-removed folder carry the final name.
+    old = folder.with_name(folder.name + ".old")
     if folder.exists():
-        # Two renames: at no moment does a half-removed folder carry the final name.
-        old = folder.with_name(folder.name + ".old")
         shutil.rmtree(old, ignore_errors=True)
         folder.replace(old)
-        partial.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        partial.replace(folder)
-    return Artifact(folder, manifest)
+    partial.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _files(folder: Path) -> Iterator[Path]:
     yield from (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.endswith(".tmp"))
 
 
+#: What the system says of a full, read-only, broken or forbidden disk, or of a file in a folder's place.
+_DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
+
+
 @contextlib.contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn the system's disk errors into a message a user can act on."""
+def disk_errors(where: Path, setting: str = "`output:`") -> Iterator[None]:
+    """Turn the system's disk errors into a message a user can act on.
+
+    Args:
+        where: the folder that is written to.
+        setting: what chooses another one.
+    """
     try:
         yield
-    except OSError as error:
-        if error.errno in (28, 122, 30, 13):  # no space, quota, read-only, permission
+    except Exception as error:
+        # Libraries written in Rust have their own exceptions, with the system's number in the text.
+        told = re.search(r"os error (\d+)", str(error))
+        number = error.errno if isinstance(error, OSError) and error.errno else told and int(told[1])
+        if number not in _DISK_ERRORS or isinstance(error, MulmedError):
+            raise
+        raise MulmedError(
+            f"Writing failed: {os.strerror(number)}.",
+            where=str(getattr(error, "filename", None) or where),
+            remedy=f"Free some space or choose another folder with {setting}; the same command goes on "
+            "from where it stopped.",
+        ) from error
+
+
+@contextlib.contextmanager
+def only_one(lock: Path, work: str, *, wait: bool = False) -> Iterator[None]:
+    """Let one process at a time do ``work``; the lock ends with its process, however that ends.
+
+    Raises:
+        MulmedError: another process is at it, and ``wait`` is not set.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             raise MulmedError(
-                f"Writing failed: {error.strerror}.",
-                where=str(error.filename or where),
-                remedy="Free some space or choose another folder with `output:`; the same command goes on "
-                "from where it stopped.",
+                "Another process is at work here.",
+                where=work,
+                remedy="Wait until it has ended, or choose another folder with `output:`.",
             ) from error
-        raise
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -10,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mulmed.artifact import Artifact, disk_errors, finish, hash_json, open_partial, read_artifact
+from mulmed.artifact import (
+    Artifact,
+    adopt,
+    disk_errors,
+    finish,
+    hash_json,
+    only_one,
+    open_partial,
+    read_artifact,
+)
 from mulmed.errors import MulmedError
 
 #: (label, done, total); total 0 while it is unknown
@@ -124,33 +134,42 @@ class Pipeline:
         Returns:
             The names of the stages that ran.
         """
-        ran = []
+        ran: list[str] = []
+        alone = False
         self._statuses.clear()
-        for stage in self.needed_for(targets):
-            status = self.status(stage)
-            announce(stage, status)
-            if status.state == "fresh":
-                continue
-            assert status.key is not None  # every parent is fresh by now
-            folder = self.folder(stage.name)
-            with disk_errors(folder):
-                partial = open_partial(folder, status.key)
-                started = time.monotonic()
-                stage.make(partial, progress(stage))
-                finish(
-                    partial,
-                    folder,
-                    stage=stage.name,
-                    key=status.key,
-                    version=stage.version,
-                    config=stage.config,
-                    parents={p: self._content(p, files) for p, files in stage.parents.items()},
-                    volatile=stage.volatile,
-                    seconds=time.monotonic() - started,
-                    versions=versions(),
-                )
-            ran.append(stage.name)
+        with disk_errors(self.root), contextlib.ExitStack() as stack:
+            for stage in self.needed_for(targets):
+                status = self.status(stage)
+                if status.state != "fresh" and not alone:
+                    alone = True
+                    stack.enter_context(only_one(self.root / ".lock", str(self.root)))
+                    status = self.status(stage)  # the other process may just have finished it
+                announce(stage, status)
+                if status.state != "fresh":
+                    self._make(stage, status, progress(stage))
+                    ran.append(stage.name)
         return ran
+
+    def _make(self, stage: Stage, status: Status, progress: Progress) -> None:
+        assert status.key is not None  # every parent is fresh by now
+        folder = self.folder(stage.name)
+        if adopt(folder, status.key):
+            return
+        partial = open_partial(folder, status.key)
+        started = time.monotonic()
+        stage.make(partial, progress)
+        finish(
+            partial,
+            folder,
+            stage=stage.name,
+            key=status.key,
+            version=stage.version,
+            config=stage.config,
+            parents={p: self._content(p, files) for p, files in stage.parents.items()},
+            volatile=stage.volatile,
+            seconds=time.monotonic() - started,
+            versions=versions(),
+        )
 
     def _content(self, parent: str, files: tuple[str, ...]) -> str:
         artifact = read_artifact(self.folder(parent))

@@ -89,9 +89,11 @@ class Run:
         recipe = self.recipe
         data = Path(recipe.data)
         inputs = {
-            f"{name}/{path.name}": self._hashes(path)
+            name: [
+                [path.name, self._hashes(path)]
+                for path in resolve(data, source.paths, f"corpus.sources.{name}.path")
+            ]
             for name, source in recipe.corpus.sources.items()
-            for path in resolve(data, source.paths, f"corpus.sources.{name}.path")
         }
 
         def make(out: Path, progress: Progress) -> None:
@@ -133,6 +135,8 @@ class Run:
         )
 
     def _train(self, name: str, step: Step) -> Stage:
+        base_name = self.base.label if step.parent == "base" else f"merge-{step.parent}"
+
         def make(out: Path, progress: Progress) -> None:
             from mulmed.prompts.inspect import check_examples, target_shares
             from mulmed.training.loop import train
@@ -160,7 +164,7 @@ class Run:
                 step,
                 out,
                 seed=self.recipe.seed,
-                base_name=self.recipe.base if step.parent == "base" else f"merge-{step.parent}",
+                base_name=base_name,
                 progress=progress,
             )
 
@@ -170,7 +174,9 @@ class Run:
             version=VERSIONS["train"],
             parents={"corpus": (RECORDS,), **self._parent(step.parent)},
             config={
-                "step": step.model_dump(mode="json"),
+                # How often it is saved changes nothing in what is learned.
+                "step": step.model_dump(mode="json", exclude={"checkpoint_every"}),
+                "base_name": base_name,
                 "cutoff": self.recipe.cutoff,
                 "seed": self.recipe.seed,
                 "template": self.template.sha256,
@@ -292,7 +298,7 @@ class Run:
                 ReportInputs(
                     recipe=recipe,
                     base={
-                        "name": self.base.name,
+                        "name": self.base.label,
                         "licence": licence,
                         "parameters": count_parameters(self.base.folder),
                     },
@@ -312,7 +318,7 @@ class Run:
             title="write the report",
             version=VERSIONS["report"],
             parents=parents,
-            config={"recipe": _shown(recipe), "base": self.base.content},
+            config={"recipe": _shown(recipe, self.base), "base": self.base.content},
             make=make,
             # The page also tells how long things took on which machine.
             volatile=("index.html",),
@@ -344,7 +350,7 @@ def _is_ancestor(recipe: Recipe, step: str) -> bool:
     return False
 
 
-def _shown(recipe: Recipe) -> dict[str, Any]:
+def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
     """What of the recipe the report prints: all but the places on this machine."""
-    shown = recipe.model_dump(mode="json")
-    return {k: v for k, v in shown.items() if k not in ("data", "output")}
+    shown = recipe.model_dump(mode="json", exclude={"data", "output"})
+    return shown | {"base": base.label}

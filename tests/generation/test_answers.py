@@ -32,7 +32,7 @@ from mulmed.generation.engine import Completion, TransformersEngine
 from mulmed.prompts import Renderer, load_template
 from mulmed.recipe import Decoding
 from tests.conftest import TEXTS, make_record
-from tests.runs import ENVIRONMENT, ROOT
+from tests.runs import ENVIRONMENT, ROOT, one_thread
 
 GREEDY = Decoding(max_new_tokens=24, repetition_penalty=1.0)
 
@@ -66,7 +66,9 @@ class Scripted:
         return [self.left.pop(0) for _ in prompts]
 
 
-def answer(engine: Any, renderer: Renderer, out: Path, questions: list[Question], batch: int = 2) -> list[dict[str, Any]]:
+def answer(
+    engine: Any, renderer: Renderer, out: Path, questions: list[Question], batch: int = 2
+) -> list[dict[str, Any]]:
     out.mkdir(exist_ok=True)
     write_answers(
         "m", questions, lambda: engine, renderer, GREEDY, batch, out, progress=lambda label, done, total: None
@@ -121,7 +123,9 @@ def test_sampling_is_decided_by_its_seed(tiny: Path, renderer: Renderer) -> None
     assert first != other
 
 
-def test_the_folders_own_generation_settings_do_not_matter(taught: Path, renderer: Renderer, tmp_path: Path) -> None:
+def test_the_folders_own_generation_settings_do_not_matter(
+    taught: Path, renderer: Renderer, tmp_path: Path
+) -> None:
     import shutil
 
     folder = tmp_path / "model"
@@ -172,7 +176,9 @@ def test_a_row_tells_what_was_asked(renderer: Renderer, tmp_path: Path) -> None:
     for row, record, question in zip(rows, RECORDS, questions, strict=True):
         assert row["reference"] == record.turns[-1].text
         assert row["question"] == record.turns[-2].text
-        assert [(h["role"], h["text"]) for h in row["history"]] == [(t.role, t.text) for t in record.turns[:-2]]
+        assert [(h["role"], h["text"]) for h in row["history"]] == [
+            (t.role, t.text) for t in record.turns[:-2]
+        ]
         assert (row["task"], row["language"], row["model"]) == (record.task, record.language, "m")
         assert row["prompt_tokens"] == len(question.prompt)
         packed = b"".join(i.to_bytes(4, "little") for i in question.prompt)
@@ -230,7 +236,8 @@ def test_a_larger_limit_contains_the_smaller_ones_questions(
             choose_questions(records, small, renderer)
         return
     few, many, everything = (
-        [q.record for q in choose_questions(records, limit, renderer)] for limit in (small, small + more, None)
+        [q.record for q in choose_questions(records, limit, renderer)]
+        for limit in (small, small + more, None)
     )
     assert len(few) == sum(min(n, small) for n in groups.values())
     assert set(map(id, few)) <= set(map(id, many)) <= set(map(id, everything))
@@ -249,16 +256,17 @@ def many_answers(model: Path, out: Path) -> None:
         for i, (task, language, texts) in enumerate(TEXTS * 3)
     ]
     out.mkdir(exist_ok=True)
-    write_answers(
-        "m",
-        choose_questions(records, None, renderer),
-        lambda: TransformersEngine(model, renderer.eos_id),
-        renderer,
-        Decoding(max_new_tokens=12, temperature=1.5),
-        2,
-        out,
-        progress=lambda label, done, total: None,
-    )
+    with one_thread():
+        write_answers(
+            "m",
+            choose_questions(records, None, renderer),
+            lambda: TransformersEngine(model, renderer.eos_id),
+            renderer,
+            Decoding(max_new_tokens=12, temperature=1.5),
+            2,
+            out,
+            progress=lambda label, done, total: None,
+        )
 
 
 def test_killed_in_the_middle_the_answers_are_the_same(taught: Path, tmp_path: Path) -> None:

@@ -65,7 +65,12 @@ def recipe(**changes: Any) -> Recipe:
                 "sources": {
                     "instructions": {"layout": "alpaca", "path": "a.json", "language": "en"},
                     "laysumm": {"layout": "laysumm", "path": "l.jsonl", "language": "en"},
-                    "好大夫": {"layout": "meddialog-zh", "path": "h.txt", "language": "zh", "split": {"test": 0.2}},
+                    "好大夫": {
+                        "layout": "meddialog-zh",
+                        "path": "h.txt",
+                        "language": "zh",
+                        "split": {"test": 0.2},
+                    },
                 }
             },
             "steps": {

@@ -33,7 +33,7 @@ from mulmed.training.loop import (
 from mulmed.training.lora import CONFIG, WEIGHTS
 from mulmed.training.packing import batch_indices
 from tests.conftest import TEXTS, make_record
-from tests.runs import ENVIRONMENT, ROOT
+from tests.runs import ENVIRONMENT, ROOT, one_thread
 
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
 SETTINGS = Step(
@@ -60,16 +60,17 @@ def fine_tune(base: Path, out: Path, settings: Step = SETTINGS, *, seed: int = 4
         answer = TEXTS[(i + 1) % len(TEXTS)][2][-1]
         examples.append(renderer.example(make_record(i, task, language, (*texts[:-1], answer))))
     out.mkdir(parents=True, exist_ok=True)
-    train(
-        base,
-        examples[:5],
-        [examples[5], examples[0]],
-        settings,
-        out,
-        seed=seed,
-        base_name="tiny",
-        progress=lambda label, done, total: None,
-    )
+    with one_thread():
+        train(
+            base,
+            examples[:5],
+            [examples[5], examples[0]],
+            settings,
+            out,
+            seed=seed,
+            base_name="tiny",
+            progress=lambda label, done, total: None,
+        )
 
 
 def rows(out: Path) -> list[dict[str, Any]]:

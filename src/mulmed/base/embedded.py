@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mulmed.artifact import Artifact, finish, hash_file, open_partial, read_artifact
+from mulmed.artifact import (
+    Artifact,
+    disk_errors,
+    finish,
+    hash_file,
+    only_one,
+    open_partial,
+    read_artifact,
+)
 from mulmed.errors import MulmedError
 
 CONVERSION = 1  # raise when the conversion below changes
@@ -94,24 +102,28 @@ def convert_embedded(base: EmbeddedBase, tell: Callable[[str], None]) -> Artifac
     """
     if artifact := embedded_artifact(base):
         return artifact
-    tell(f"Preparing {base.title} (once). {base.notice}")
     folder = embedded_folder(base)
-    partial = open_partial(folder, identity(base))
-    gguf = _join_parts(base, partial / "source")
-    _convert(gguf, partial)
-    shutil.rmtree(partial / "source")
-    return finish(
-        partial,
-        folder,
-        stage="base",
-        key=identity(base),
-        version=CONVERSION,
-        config={"name": base.name, "title": base.title, "licence": base.licence, "notice": base.notice},
-        parents={"gguf": base.sha256},
-        volatile=(),
-        seconds=0.0,
-        versions={"transformers": importlib.metadata.version("transformers")},
-    )
+    lock = folder.with_name(f".{base.name}.lock")
+    with disk_errors(folder, "MULMED_CACHE"), only_one(lock, str(folder), wait=True):
+        if artifact := embedded_artifact(base):  # another process converted it meanwhile
+            return artifact
+        tell(f"Preparing {base.title} (once). {base.notice}")
+        partial = open_partial(folder, identity(base))
+        gguf = _join_parts(base, partial / "source")
+        _convert(gguf, partial)
+        shutil.rmtree(partial / "source")
+        return finish(
+            partial,
+            folder,
+            stage="base",
+            key=identity(base),
+            version=CONVERSION,
+            config={"name": base.name, "title": base.title, "licence": base.licence, "notice": base.notice},
+            parents={"gguf": base.sha256},
+            volatile=(),
+            seconds=0.0,
+            versions={"transformers": importlib.metadata.version("transformers")},
+        )
 
 
 def identity(base: EmbeddedBase) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mulmed.artifact import FileHashes, hash_json
 from mulmed.base.embedded import EMBEDDED, convert_embedded, embedded_folder, identity
@@ -14,6 +15,7 @@ from mulmed.errors import MulmedError
 
 #: Files that decide what a model computes. Pickles are refused, so they are not in this list.
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Base:
     Attributes:
         name: as the recipe calls it.
         folder: Hugging Face layout with safetensors.
+        label: what to call it in files that others read: never a place on this machine.
         content: what decides its bytes: the pinned package, or a hash over its files' names and hashes.
         licence: short licence name when known.
         notice: what the licence wants said.
@@ -30,6 +33,7 @@ class Base:
 
     name: str
     folder: Path
+    label: str
     content: str
     licence: str
     notice: str
@@ -46,8 +50,9 @@ def resolve_base(name: str, revision: str | None, hashes: FileHashes, *, tell: C
     """
     if name in EMBEDDED:
         base = EMBEDDED[name]
-        return Base(name, embedded_folder(base), identity(base), base.licence, base.notice)
+        return Base(name, embedded_folder(base), name, identity(base), base.licence, base.notice)
     folder = Path(name).expanduser()
+    label = folder.resolve().name
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise MulmedError(
@@ -57,10 +62,11 @@ def resolve_base(name: str, revision: str | None, hashes: FileHashes, *, tell: C
                 "or a model of the hub as owner/model.",
             )
         folder = _hub_folder(name, revision, tell)
+        label = name
     check_folder(folder)
     files = sorted({p for pattern in MODEL_FILES for p in folder.glob(pattern) if p.is_file()})
     content = hash_json({p.name: hashes(p) for p in files})
-    return Base(name, folder.resolve(), content, "", "")
+    return Base(name, folder.resolve(), label, content, "", "")
 
 
 def prepare_base(base: Base, tell: Callable[[str], None]) -> None:
@@ -73,7 +79,8 @@ def check_folder(folder: Path) -> None:
     """Refuse a model folder that could run code, or that is not whole.
 
     Raises:
-        MulmedError: no ``config.json``, no safetensors, pickled weights, or remote code.
+        MulmedError: no ``config.json``, tokenizer or safetensors, a file that was cut short, pickled weights,
+            or remote code.
     """
     config = folder / "config.json"
     if not config.is_file():
@@ -82,13 +89,7 @@ def check_folder(folder: Path) -> None:
             where=str(folder),
             remedy="Point `base:` at a folder in the Hugging Face layout.",
         )
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise MulmedError(
-            "The model's config.json is not valid JSON.", where=str(config), remedy=str(error)
-        ) from error
-    if "auto_map" in settings:
+    if "auto_map" in _read_json(config):
         raise MulmedError(
             "The model wants to run code of its own (auto_map in config.json); MulMed never does that.",
             where=str(config),
@@ -103,8 +104,16 @@ def check_folder(folder: Path) -> None:
             remedy="Convert it to safetensors on a machine you can afford to lose, or fetch the "
             "safetensors version.",
         )
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise MulmedError(
+            "The model folder has no tokenizer.",
+            where=str(folder),
+            remedy=f"Put the model's own beside its weights: {', '.join(TOKENIZERS)}.",
+        )
+    for weights in folder.glob("*.safetensors"):
+        _read_header(weights)
     for index in folder.glob("*.safetensors.index.json"):
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(_read_json(index).get("weight_map", {}).values())
         missing = sorted(s for s in shards if not (folder / s).is_file())
         if missing:
             raise MulmedError(
@@ -112,6 +121,41 @@ def check_folder(folder: Path) -> None:
                 where=f"{folder}: {missing[0]}",
                 remedy="Fetch the missing files.",
             )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no object")
+    except ValueError as error:
+        raise MulmedError(
+            f"The model's {path.name} is not valid JSON: {error}.",
+            where=str(path),
+            remedy="Fetch the file again.",
+        ) from error
+    return settings
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Tensor names, shapes and places of a safetensors file, which must be as long as they say."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise ValueError("its header is longer than the file")
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        if 8 + length + max((t["data_offsets"][1] for t in header.values()), default=0) != size:
+            raise ValueError("its tensors end elsewhere than the file")
+    except (ValueError, KeyError, TypeError) as error:
+        raise MulmedError(
+            f"This is not a whole safetensors file ({size:,} bytes): {error}.",
+            where=str(path),
+            remedy="Fetch the file again; with git, its large files as well (git lfs pull).",
+        ) from error
+    return header
 
 
 def _hub_folder(name: str, revision: str | None, tell: Callable[[str], None]) -> Path:
@@ -143,9 +187,5 @@ def _hub_folder(name: str, revision: str | None, tell: Callable[[str], None]) ->
 
 def count_parameters(folder: Path) -> int:
     """Number of weights in a folder's safetensors, from their headers alone."""
-    total = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        total += sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
-    return total
+    headers = (_read_header(path) for path in folder.glob("*.safetensors"))
+    return sum(math.prod(tensor["shape"]) for header in headers for tensor in header.values())

@@ -59,14 +59,37 @@ def choose_device(precision: str) -> Placement:
 
 
 def load_model(folder: Path, placement: Placement) -> Any:
-    """A causal language model from a checked folder: safetensors only, never remote code."""
+    """A causal language model from a checked folder: safetensors only, never remote code.
+
+    Raises:
+        MulmedError: transformers does not know the architecture, or a weight is missing (transformers would
+            draw it at random and go on).
+    """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=placement.dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
-    )
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=placement.dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise MulmedError(
+            f"The model cannot be loaded: {str(error).strip().splitlines()[0]}",
+            where=str(folder),
+            remedy="Use a causal language model that this version of transformers knows.",
+        ) from error
+    if missing := sorted(info["missing_keys"]):
+        raise MulmedError(
+            f"The model folder lacks {len(missing)} of its weights, first {missing[0]}.",
+            where=str(folder),
+            remedy="Fetch the whole model; config.json must be that of its weights.",
+        )
     return model.to(placement.device)
 
 
@@ -157,7 +180,7 @@ def train(
     per_epoch = steps_per_epoch(len(examples), settings.batch)
     validate_every = settings.validate_every or max(1, -(-steps // 5))
     first = load_checkpoint(out, parameters, optimizer)
-    log = _open_log(out / LOG, first)
+    _cut_log(out / LOG, first)
     started = time.monotonic()
     tokens_done = 0
     last_validation = ""
@@ -167,7 +190,7 @@ def train(
         if validation:
             row = {"step": step, **validation_loss(model, validation, settings.micro_batch_tokens)}
             last_validation = f", validation {row['validation_loss']:.3f}"
-            _write(log, row)
+            _append(out / LOG, row)
 
     if first == 0:
         validate(0)
@@ -196,8 +219,8 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         tokens = sum(len(e.ids) for e in batch)
         tokens_done += tokens
-        _write(
-            log,
+        _append(
+            out / LOG,
             {
                 "step": step + 1,
                 "epoch": round((step + 1) / per_epoch, 4),
@@ -212,11 +235,9 @@ def train(
         if done % validate_every == 0 or done == steps:
             validate(done)
         if done % settings.checkpoint_every == 0 and done < steps:
-            log.flush()
             save_checkpoint(out, done, parameters, optimizer)
         speed = tokens_done / (time.monotonic() - started)
         progress(f"loss {loss:.3f}{last_validation}, {speed:.0f} tokens/s", done, steps)
-    log.close()
     save_adapter(model, settings.lora, base_name, out)
     seconds = time.monotonic() - started
     write_json(
@@ -282,8 +303,8 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def _open_log(path: Path, steps_done: int) -> Any:
-    """The log, cut back to what the checkpoint knows, open for appending."""
+def _cut_log(path: Path, steps_done: int) -> None:
+    """Cut the log back to what the checkpoint knows."""
     kept = []
     if path.exists() and steps_done:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -294,9 +315,8 @@ def _open_log(path: Path, steps_done: int) -> Any:
             if row["step"] <= steps_done:
                 kept.append(line + "\n")
     write_atomic(path, "".join(kept).encode())
-    return path.open("a", encoding="utf-8")
 
 
-def _write(log: Any, row: dict[str, Any]) -> None:
-    log.write(json.dumps(row) + "\n")
-    log.flush()
+def _append(log: Path, row: dict[str, Any]) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
