@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_the_old_artifact(small_disk: Path) -> None:
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
-    with only_one(tmp_path / "new" / ".lock", "out"), pytest.raises(MulmedError, match="[Aa]nother"):  # noqa: SIM117
+    with only_one(tmp_path / "new" / ".lock", "out"), pytest.raises(MulmedError, match=r"[Aa]nother"):  # noqa: SIM117
         with only_one(tmp_path / "new" / ".lock", "out"):
             pass
     with only_one(tmp_path / "new" / ".lock", "out"):

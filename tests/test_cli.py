@@ -261,10 +261,10 @@ def test_json_outputs(finished: Path, here: Main) -> None:
     for name in (["run"], ["corpus", "build"], ["train"], ["generate"], ["report"]):
         assert {k: read(*name)[k] for k in ("ran", "output")} == {"ran": [], "output": output}
     stats = read("corpus", "stats")
-    assert {r["source"]: r["size"] for r in stats["statistics"]["table1"]} == {
-        "alpaca-en": 8, "haodf": 16, "icliniq": 6,
-    }  # fmt: skip
-    assert [s["stage"] for s in stats["funnel"]["stages"]][0] == "read"
+    sizes = [(r["source"], r["task"], r["size"]) for r in stats["statistics"]["table1"]]
+    assert sum(size for source, _, size in sizes if source == "haodf") == 16
+    assert [s for s in sizes if s[0] != "haodf"] == [("alpaca-en", "instruction", 8), ("icliniq", "qa", 6)]
+    assert stats["funnel"]["stages"][0]["stage"] == "read"
     assert read("evaluate") == json.loads((Path(output) / "evaluate" / "scores.json").read_text())
     preview = read("preview")
     assert preview["step"] == "mulmed"
@@ -284,7 +284,7 @@ def test_a_dry_run_says_what_would_run_and_why(finished: Path, here: Main) -> No
     assert "changed: questions" in out
     assert "generate-base will change" in out
     # 8 examples, 2 at a time
-    assert re.search(r"^crossla +8 +[\d,]+ +4 +\d+\.\d GiB +\d+ (s|min)$", out, re.MULTILINE), out
+    assert re.search(r"^crossla +8 +[\d,]+ +4 +\d+\.\d GiB +\d+ (s|min) *$", out, re.MULTILINE), out
     assert sorted((finished.parent / "out").rglob("*")) == before
 
 
@@ -314,7 +314,8 @@ def test_preview_shows_what_is_learned_in_brackets(finished: Path, here: Main) -
         spans = example["spans"]
         assert [s["learned"] for s in spans] == [False, True] * (len(spans) // 2)
         assert spans[0]["text"].endswith("### Response:\n")
-        assert all(s["text"].count("<|im_end|>") == s["learned"] for s in spans)
+        assert all(s["text"].endswith("<|im_end|>") for s in spans[1:-1:2])  # the last may be cut
+        assert not any("<|im_end|>" in s["text"] for s in spans[::2])
 
 
 def test_ctrl_c_during_training_and_on_from_there(taught: Path, whole: Path, tmp_path: Path) -> None:

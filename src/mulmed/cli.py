@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,13 +40,20 @@ DataFolder = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    del version
 
 
 @app.command()
@@ -111,13 +118,7 @@ def preview(
 ) -> None:
     """Examples as the model sees them: what is learned (green) and what is not; target-token shares."""
     work = _open(recipe, overrides, data)
-    name = step or list(work.recipe.steps)[-1]
-    if name not in work.recipe.steps:
-        raise MulmedError(
-            f"The recipe has no step {name!r}.",
-            where="--step",
-            remedy="Its steps are: " + ", ".join(work.recipe.steps),
-        )
+    (name,) = _chosen("step", step, list(work.recipe.steps)[-1:], work.recipe.steps)
     _bring_up_to_date(work, ["corpus"], as_json=False, quiet=True)
     from mulmed.preview import show_preview
 
@@ -134,7 +135,7 @@ def train(
 ) -> None:
     """Train and merge the steps of a recipe."""
     work = _open(recipe, overrides, data)
-    targets = [f"merge-{step}"] if step else [f"merge-{s}" for s in work.recipe.steps]
+    targets = [f"merge-{s}" for s in _chosen("step", step, work.recipe.steps, work.recipe.steps)]
     _bring_up_to_date(work, targets, as_json)
 
 
@@ -148,7 +149,7 @@ def generate(
 ) -> None:
     """Answer the test questions."""
     work = _open(recipe, overrides, data)
-    targets = [f"generate-{model}"] if model else [f"generate-{m}" for m in work.recipe.models]
+    targets = [f"generate-{m}" for m in _chosen("model", model, work.recipe.models, work.recipe.models)]
     _bring_up_to_date(work, targets, as_json)
 
 
@@ -184,6 +185,19 @@ def _open(recipe: Path, overrides: list[str] | None, data: Path | None) -> Any:
     if data is not None:
         changes.append(f"data={str(data.resolve())!r}")
     return Run(load_recipe(recipe, tuple(changes)), tell=lambda line: err.print(line, style="dim"))
+
+
+def _chosen(kind: str, name: str | None, default: Iterable[str], known: Iterable[str]) -> list[str]:
+    """What an option names, or the default."""
+    if name is None:
+        return list(default)
+    if name not in known:
+        raise MulmedError(
+            f"The recipe has no {kind} {name!r}.",
+            where=f"--{kind}",
+            remedy=f"Its {kind}s are: {', '.join(known)}.",
+        )
+    return [name]
 
 
 def _bring_up_to_date(work: Any, targets: list[str], as_json: bool, *, quiet: bool = False) -> None:
@@ -222,7 +236,9 @@ class _Shower:
         if self._quiet:
             return
         verb = "resuming" if status.state == "resumable" else "running"
-        err.print(f"[bold]{stage.name}[/bold]: {stage.title} [dim]({verb}; {status.reason})[/dim]")
+        err.print(
+            f"[bold]{stage.name}[/bold]: {stage.title} [dim]({verb}; {status.reason})[/dim]", soft_wrap=True
+        )
         if self._live:
             self._bars = Bars(
                 TextColumn("  {task.description}"),
@@ -352,7 +368,7 @@ def _print_table1(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Entry point: errors a user can mend are printed in three parts, with exit code 2."""
     try:
-        app()
+        app(prog_name="mulmed")
     except MulmedError as error:
         err.print(f"[bold red]error:[/] {_escape(error.what)}", soft_wrap=True)
         if error.where:
@@ -360,9 +376,10 @@ def main() -> None:
         if error.remedy:
             err.print(f"  remedy: {_escape(error.remedy)}", soft_wrap=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        err.print("\nStopped. The same command goes on from here.")
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == 130:  # how typer ends on Ctrl-C
+            err.print("\nStopped. The same command goes on from here.")
+        raise
 
 
 def _escape(text: str) -> str:
