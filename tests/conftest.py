@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,15 @@ def llama_tokenizer() -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
+
+
+@pytest.fixture
+def single_thread() -> Iterator[None]:
+    """For tests of tiny models."""
+    from tests.runs import one_thread
+
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

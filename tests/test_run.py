@@ -69,7 +69,7 @@ def test_a_changed_key_redoes_what_depends_on_it(copy: Path) -> None:
     assert ran("steps.mulmed.checkpoint_every=7") == ["report"]  # which prints the recipe
     assert ran("generation.decoding.max_new_tokens=5") == [*generation, "evaluate", "report"]
     # So large a rate that the answers change: were they the same, their scores would not be made again.
-    assert ran("steps.mulmed.learning_rate=0.5") == [
+    assert ran("steps.mulmed.learning_rate=0.05") == [
         "train-mulmed",
         "merge-mulmed",
         "generate-mulmed",
@@ -172,7 +172,6 @@ MOMENTS: list[tuple[str, Callable[[Path], bool]]] = [
     ("train-crossla.partial/log.jsonl", log_has('"step": 3,')),
     ("merge-crossla.partial/model.safetensors", Path.exists),
     ("generate-crossla.partial/answers.so-far", log_has("\n")),
-    ("report.partial/figures", Path.exists),
 ]
 
 
@@ -258,13 +257,12 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     if stage == "merge-crossla":
         shutil.copytree(whole / "train-crossla", out / "train-crossla")
     with pytest.raises(MulmedError, match="Writing failed: No space left on device") as caught:
-        bring_up_to_date(recipe, targets=("merge-crossla",))
+        bring_up_to_date(recipe, targets=(stage,))
     assert "`output:`" in caught.value.remedy
     assert not (out / stage).exists()
     subprocess.run(["mount", "-o", "remount,size=64m", out.parent], check=True)
-    assert bring_up_to_date(recipe, targets=("merge-crossla",))[0] == stage
-    expected = contents(whole)
-    assert contents(out) == {s: expected[s] for s in ("corpus", "train-crossla", "merge-crossla")}
+    assert bring_up_to_date(recipe, targets=(stage,)) == [stage]
+    assert contents(out)[stage] == contents(whole)[stage]
 
 
 def test_bad_training_data_stops_before_training(taught: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from mulmed.recipe import Decoding
 from tests.conftest import TEXTS, make_record
 from tests.runs import ENVIRONMENT, ROOT, one_thread
 
+pytestmark = pytest.mark.usefixtures("single_thread")
 GREEDY = Decoding(max_new_tokens=24, repetition_penalty=1.0)
 
 

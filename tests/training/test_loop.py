@@ -35,6 +35,7 @@ from mulmed.training.packing import batch_indices
 from tests.conftest import TEXTS, make_record
 from tests.runs import ENVIRONMENT, ROOT, one_thread
 
+pytestmark = pytest.mark.usefixtures("single_thread")
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
 SETTINGS = Step(
     parent="base",

@@ -26,6 +26,7 @@ from mulmed.training.lora import (
     trainable,
 )
 
+pytestmark = pytest.mark.usefixtures("single_thread")
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
 
 

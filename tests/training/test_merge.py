@@ -23,6 +23,7 @@ from mulmed.training.lora import add_adapters, load_adapter, save_adapter, train
 from mulmed.training.merge import PROOF, TOLERANCES, compare, merge
 from tests.conftest import TEXTS, make_record
 
+pytestmark = pytest.mark.usefixtures("single_thread")
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
 
 
@@ -67,7 +68,7 @@ def test_the_proof_holds_and_says_on_what(merged: Path, examples: list[Example])
     assert 0 < proof["max_abs_logit_difference"] < 1e-4 * proof["max_abs_logit"]
     assert proof["argmax_agreement"] == 1
     assert proof["saved_precision"] == "float32"
-    assert proof["folding"]["holds"] is True
+    assert proof["folding"] is None  # nothing was rounded: the proof itself is as strict
     assert proof["other_tensors"] == []
 
 
