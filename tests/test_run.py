@@ -275,6 +275,15 @@ def test_bad_training_data_stops_before_training(taught: Path, tmp_path: Path) -
     assert not (tmp_path / "out" / "train-mulmed").exists()
 
 
+def test_a_broken_tokenizer_is_told(taught: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(taught, tmp_path / "model")
+    (model / "tokenizer.json").write_text("{")
+    recipe = write_recipe(tmp_path / "recipe.yaml", model, tmp_path / "out")
+    with pytest.raises(MulmedError, match="tokenizer cannot be loaded") as caught:
+        bring_up_to_date(recipe, targets=("corpus",))
+    assert caught.value.where == str(model)
+
+
 def test_scores_cover_every_model_and_language(whole: Path) -> None:
     scores = json.loads((whole / "evaluate" / "scores.json").read_text())
     cells = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mulmed.artifact import read_artifact
+from mulmed.base import count_parameters
 from mulmed.corpus.files import resolve
 from mulmed.recipe import Step
 from mulmed.stages import RECORDS, Run
@@ -36,7 +36,7 @@ def estimate(work: Run) -> list[dict[str, Any]]:
 
     recipe = work.recipe
     counts, basis = _token_counts(work)
-    shape = _model_shape(work.base.folder)
+    shape = model_shape(work.base.folder)
     rate, device = _matrix_rate()
     rows = []
     for name, step in recipe.steps.items():
@@ -94,25 +94,20 @@ def _token_counts(work: Run) -> tuple[Mapping[str, tuple[int, int]], str]:
     return counts, "from the sizes of the raw files"
 
 
-def _model_shape(folder: Path) -> dict[str, int]:
-    """Weights of the body and of the head, hidden size, blocks and vocabulary, from config.json."""
-    path = folder / "config.json"
-    if not path.exists():  # an embedded base that has not been converted yet: Gemma 3 270M's shape
+def model_shape(folder: Path) -> dict[str, int]:
+    """Weights of the body and of the head, hidden size, blocks and vocabulary of a model folder."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").exists():  # an embedded base not converted yet: Gemma 3 270M's shape
         return {"body": 100_000_000, "head": 168_000_000, "hidden": 640, "blocks": 18, "vocabulary": 262_144}
-    config = json.loads(path.read_text(encoding="utf-8"))
-    hidden, blocks = config["hidden_size"], config["num_hidden_layers"]
-    heads = config["num_attention_heads"]
-    head_size = config.get("head_dim") or hidden // heads
-    kv = config.get("num_key_value_heads") or heads
-    attention = hidden * head_size * (2 * heads + 2 * kv)
-    body = blocks * (attention + 3 * hidden * config["intermediate_size"])
-    vocabulary = config["vocab_size"]
+    config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+    head = config.vocab_size * config.hidden_size
     return {
-        "body": body,
-        "head": vocabulary * hidden,
-        "hidden": hidden,
-        "blocks": blocks,
-        "vocabulary": vocabulary,
+        "body": count_parameters(folder) - head * (1 if config.tie_word_embeddings else 2),
+        "head": head,
+        "hidden": config.hidden_size,
+        "blocks": config.num_hidden_layers,
+        "vocabulary": config.vocab_size,
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mulmed.artifact import FileHashes, hash_json, read_artifact, write_json
 from mulmed.base import Base, count_parameters, prepare_base, resolve_base
+from mulmed.errors import MulmedError
 from mulmed.pipeline import Pipeline, Progress, Stage, versions
 from mulmed.prompts.template import load_template
 from mulmed.recipe import Recipe, Step
@@ -21,7 +22,7 @@ RECORDS = "records.parquet"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 #: Held-out examples a language on which a merge is proven.
 PROOF_EXAMPLES = 4
-VERSIONS = {"corpus": 1, "train": 1, "merge": 1, "generate": 1, "evaluate": 1, "report": 1}
+VERSIONS = {"corpus": 1, "train": 1, "merge": 1, "generate": 1, "evaluate": 2, "report": 1}
 
 
 class Run:
@@ -53,9 +54,16 @@ class Run:
         from mulmed.prompts import Renderer
 
         prepare_base(self.base, self._tell)
-        tokenizer = AutoTokenizer.from_pretrained(
-            self.base.folder, local_files_only=True, trust_remote_code=False
-        )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.base.folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise MulmedError(
+                f"The base model's tokenizer cannot be loaded: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+                where=str(self.base.folder),
+                remedy="Fetch its tokenizer files again.",
+            ) from error
         return Renderer(tokenizer, self.template)
 
     def records(self) -> list[Record]:

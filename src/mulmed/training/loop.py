@@ -80,7 +80,7 @@ def load_model(folder: Path, placement: Placement) -> Any:
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise MulmedError(
-            f"The model cannot be loaded: {str(error).strip().splitlines()[0]}",
+            f"The model cannot be loaded: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
             where=str(folder),
             remedy="Use a causal language model that this version of transformers knows.",
         ) from error

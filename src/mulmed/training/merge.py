@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def merge(
         setattr(model.get_submodule(parent), name, layer.base)
     folding = None
     if saved_dtype != torch.float32:
-        folding = compare(expected, [_logits(model, e) for e in prompts], TOLERANCES[torch.float32])
+        folding = compare(expected, (_logits(model, e) for e in prompts), TOLERANCES[torch.float32])
     model.to(saved_dtype)
     renderer.tokenizer.chat_template = renderer.chat_template
     # Whoever loads the folder gets the ids that training used.
@@ -101,7 +101,7 @@ def merge(
     if saved_dtype != torch.float32:
         merged = load_model(out, placement)
     merged.eval()
-    proof = compare(expected, [_logits(merged, e) for e in prompts], TOLERANCES[saved_dtype])
+    proof = compare(expected, (_logits(merged, e) for e in prompts), TOLERANCES[saved_dtype])
     proof["folding"] = folding
     proof["other_tensors"] = other
     proof["holds"] = proof["holds"] and not other and (folding is None or folding["holds"])
@@ -122,9 +122,9 @@ def merge(
 
 
 def compare(
-    expected: Sequence[torch.Tensor], actual: Sequence[torch.Tensor], tolerance: Tolerance
+    expected: Iterable[torch.Tensor], actual: Iterable[torch.Tensor], tolerance: Tolerance
 ) -> dict[str, Any]:
-    """Differences between two lists of logits, each of shape (positions, vocabulary)."""
+    """Differences between two series of logits, each of shape (positions, vocabulary)."""
     largest = difference = kl = 0.0
     agree = positions = 0
     for a, b in zip(expected, actual, strict=True):
