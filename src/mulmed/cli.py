@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -105,6 +105,33 @@ def corpus_stats(
         return
     _print_table1(orjson.loads((folder / "statistics.json").read_bytes())["table1"])
     _print_funnel(work)
+
+
+@corpus_app.command("clean-text")
+def corpus_clean_text(
+    profile: Annotated[
+        Literal["fast", "full"], typer.Option(help="De-identify by rules, or by rules and a model of names.")
+    ] = "full",
+) -> None:
+    """Repair, de-identify and judge single texts: JSON Lines from standard input to standard output.
+
+    A line is a JSON string, or an object with "text" and, if known, "language".
+    """
+    import orjson
+
+    from mulmed.corpus.clean_text import clean_lines
+
+    failed = 0
+    for result in clean_lines(sys.stdin.buffer, profile):
+        failed += "error" in result
+        sys.stdout.buffer.write(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.flush()
+    if failed:
+        raise MulmedError(
+            f"{failed} lines could not be used.",
+            where="standard input",
+            remedy="Their places in the output say why.",
+        )
 
 
 @app.command()

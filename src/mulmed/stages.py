@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ RECORDS = "records.parquet"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 #: Held-out examples a language on which a merge is proven.
 PROOF_EXAMPLES = 4
-VERSIONS = {"corpus": 1, "train": 1, "merge": 1, "generate": 1, "evaluate": 2, "report": 1}
+VERSIONS = {"corpus": 2, "train": 1, "merge": 1, "generate": 1, "evaluate": 2, "report": 1}
 
 
 class Run:
@@ -107,6 +108,7 @@ class Run:
         def make(out: Path, progress: Progress) -> None:
             from mulmed.corpus.build import build_corpus
             from mulmed.corpus.record import TASKS
+            from mulmed.prompts.counting import TokenCounter
 
             languages = {source.language for source in recipe.corpus.sources.values()}
             known = [
@@ -122,7 +124,7 @@ class Run:
                 seed=recipe.seed,
                 cutoff=recipe.cutoff,
                 overhead={(t, lang): self.renderer.overhead(t, lang) for t, lang in known},
-                count_tokens=self.renderer.count_tokens,
+                count_tokens=TokenCounter(self.renderer.tokenizer),
                 progress=progress,
             )
 
@@ -132,7 +134,9 @@ class Run:
             version=VERSIONS["corpus"],
             parents={},
             config={
-                "corpus": recipe.corpus.model_dump(mode="json"),
+                # Where it is worked on changes nothing; the key is a secret, and manifests are published.
+                "corpus": recipe.corpus.model_dump(mode="json", exclude={"executor", "key"}),
+                "key": _fingerprint(recipe.corpus.key),
                 "cutoff": recipe.cutoff,
                 "seed": recipe.seed,
                 "template": self.template.sha256,
@@ -360,5 +364,14 @@ def _is_ancestor(recipe: Recipe, step: str) -> bool:
 
 def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
     """What of the recipe the report prints: all but the places on this machine."""
-    shown = recipe.model_dump(mode="json", exclude={"data", "output"})
+    shown = recipe.model_dump(
+        mode="json", exclude={"data": True, "output": True, "corpus": {"key", "executor"}}
+    )
     return shown | {"base": base.label}
+
+
+def _fingerprint(key: str | None) -> str | None:
+    """What tells one secret from another without giving either away."""
+    if key is None:
+        return None
+    return hashlib.pbkdf2_hmac("sha256", key.encode(), b"mulmed corpus key", 600_000).hex()[:16]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,18 +15,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mulmed.corpus.audit import passage
-from mulmed.corpus.batch import (
-    AUDIT_SCHEMA,
-    SCHEMA,
-    Change,
-    StageResult,
-    audit_frame,
-    from_batch,
-    to_batch,
-)
+from mulmed.corpus import clean
+from mulmed.corpus.batch import AUDIT_SCHEMA, SCHEMA, from_batch
 from mulmed.corpus.build import build_corpus
-from mulmed.corpus.record import Record, Turn
+from mulmed.corpus.record import Record
+from mulmed.corpus.stage import Outcome
 from mulmed.errors import MulmedError
 from mulmed.recipe import Corpus
 
@@ -156,7 +152,7 @@ def test_what_a_reader_left_out_is_audited(tmp_path: Path, corpus: dict[str, Any
     audit = pl.read_parquet(tmp_path / "out/audit.parquet")
     (row,) = audit.filter(pl.col("stage") == "read").rows(named=True)
     assert (row["action"], row["rule"], row["count"]) == ("changed", "trailing question left out", 1)
-    assert row["chars_before"] - row["chars_after"] == len("好的谢谢")
+    assert row["removed"] == len("好的谢谢")
     assert row["id"].startswith("haodf:0:")
 
 
@@ -208,23 +204,132 @@ def test_progress_reaches_the_end_of_every_stage(tmp_path: Path, corpus: dict[st
         count_tokens=count_words,
         progress=lambda stage, done, total: seen.update({stage: (done, total)}),
     )
-    assert list(seen) == STAGES
+    assert list(seen) == [
+        "KiB cleaned",
+        "comparing records",
+        "chunks compared with the test set",
+        "chunks shortened",
+    ]
+    assert seen.pop("comparing records") == (0, 0)  # one step
     assert all(done == total > 0 for done, total in seen.values())
 
 
-def test_a_stage_that_hides_a_loss_is_caught() -> None:
-    turns = (Turn("user", "q"), Turn("assistant", "a"))
-    before = to_batch(Record(f"a:{i}", "qa", "en", turns, "a", "f", i) for i in range(3))
-    dropped = Change("a:1", "a", "moderate", "dropped", "insult")
-    honest = StageResult(before.filter(pl.col("id") != "a:1"), audit_frame([dropped]))
-    assert passage("moderate", before, honest).records_out == 2
-    for result in (
-        StageResult(before.head(2), audit_frame([])),  # silent loss
-        StageResult(before, audit_frame([dropped])),  # dropped and yet there
-        StageResult(before.head(2), audit_frame([dropped])),  # another one dropped than audited
-    ):
-        with pytest.raises(RuntimeError, match="account for every record"):
-            passage("moderate", before, result)
+def test_a_record_dropped_without_a_reason_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean, "moderate_record", lambda record: Outcome(None))
+    with pytest.raises(RuntimeError, match="without a reason"):
+        build(tmp_path, tmp_path / "out", {"a": questions(tmp_path, "a", numbered(3))})
+
+
+# --- where it is worked on ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Enough records for several chunks, with something for every stage to find in each of them."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = random.Random(1)
+    words = [
+        a + b
+        for a in ("lo", "mi", "ra", "te", "su", "pa", "ne")
+        for b in ("ble", "nt", "rk", "sh", "ve", "x")
+    ]
+    spoken = (
+        "Call me at 415-555-0142.",
+        "My name is John Carter.",
+        "<b>It hurts</b> at night.",
+        "It is fine.",
+    )
+    asked = [" ".join([spoken[i % 4], *rng.choices(words, k=14)]) for i in range(5400)]
+    asked += asked[:600]  # asked again, by now in a source with a test split
+    sources = {
+        "a": questions(folder, "a", asked[:4500]),
+        "b": questions(folder, "b", asked[4500:], split={"test": 0.3, "validation": 0.1}),
+    }
+    rows = json.loads((folder / "a.json").read_text("utf-8"))
+    (folder / "a.json").write_text(json.dumps(rows[:4500] + rows[:40]), encoding="utf-8")
+    return folder, sources
+
+
+def everything(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+@pytest.fixture(scope="module")
+def in_one_process(many: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("one")
+    build(many[0], out, many[1], executor={"processes": 1})
+    funnel = json.loads((out / "funnel.json").read_text("utf-8"))
+    touched = {s["stage"]: s["changed"] + s["dropped"] for s in funnel["stages"]}
+    assert all(touched[stage] for stage in ("repair", "deidentify", "deduplicate", "decontaminate")), touched
+    return out
+
+
+def test_two_processes_give_the_same_bytes(
+    many: tuple[Path, dict[str, Any]], in_one_process: Path, tmp_path: Path
+) -> None:
+    build(many[0], tmp_path, many[1], executor={"processes": 2})
+    assert everything(tmp_path) == everything(in_one_process)
+
+
+def test_smaller_chunks_give_the_same_bytes(
+    many: tuple[Path, dict[str, Any]], in_one_process: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mulmed.corpus.build.CHUNK", 700)
+    build(many[0], tmp_path, many[1], executor={"processes": 1})
+    assert everything(tmp_path) == everything(in_one_process)
+
+
+def test_a_ray_cluster_of_two_nodes_gives_the_same_bytes(
+    many: tuple[Path, dict[str, Any]], in_one_process: Path, tmp_path: Path, ray_cluster: str
+) -> None:
+    build(many[0], tmp_path, many[1], executor={"ray": ray_cluster})
+    assert everything(tmp_path) == everything(in_one_process)
+
+
+class KillsOnce:
+    """Counts words, but kills the first process that asks, once."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __call__(self, texts: Sequence[str]) -> list[int]:
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return count_words(texts)
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(
+    many: tuple[Path, dict[str, Any]], in_one_process: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "killed"
+    settings = Corpus.model_validate({"sources": many[1], "executor": {"processes": 2}})
+    build_corpus(
+        settings,
+        many[0],
+        tmp_path / "out",
+        seed=42,
+        cutoff=256,
+        overhead=Words(),
+        count_tokens=KillsOnce(mark),
+    )
+    assert mark.exists()
+    assert everything(tmp_path / "out") == everything(in_one_process)
+
+
+def test_the_audit_holds_hashes_only_under_a_key(tmp_path: Path) -> None:
+    source = questions(tmp_path, "a", ["Call me at 415-555-0142 please.", "My number is 415-555-0142."])
+
+    def hashes(key: str | None) -> pl.DataFrame:
+        build(tmp_path, tmp_path, {"a": source}, key=key)
+        audit = pl.read_parquet(tmp_path / "audit.parquet")
+        return audit.filter((pl.col("stage") == "deidentify") & (pl.col("rule") == "PHONE"))
+
+    assert hashes(None)["removed_hash"].unique().to_list() == [""]
+    (one,) = hashes("one secret")["removed_hash"].unique().to_list()
+    (other,) = hashes("another")["removed_hash"].unique().to_list()
+    assert len(one) == len(other) == 16
+    assert one != other
 
 
 # --- splits and limits -------------------------------------------------------------------------------

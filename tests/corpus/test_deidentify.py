@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulmed.corpus.batch import from_batch, to_batch
-from mulmed.corpus.deidentify import PLACEHOLDERS, deidentify, deidentify_text
-from mulmed.corpus.deidentify.patterns import id_checksum_holds
-from mulmed.corpus.deidentify.residue import scrub
+from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text
+from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
+from mulmed.corpus.deidentify.rules import TRIGGERS, find
+from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
+from mulmed.recipe import Deidentify
 
 CHINESE = [
     ("我手机13800138000或138-0013-8000、138 0013 8000打给我", "我手机[PHONE]或[PHONE]、[PHONE]打给我"),
@@ -32,12 +33,23 @@ CHINESE = [
     ("在云岭市第二人民医院住院", "在[HOSPITAL]住院"),
     ("去北京协和医院看过，又到武汉大学人民医院", "去[HOSPITAL]看过，又到[HOSPITAL]"),
     ("我住在杭州市西湖区柳河路58号3栋2单元402室", "我住在[ADDRESS]"),
+    ("电话13812345678谢谢", "电话[PHONE]谢谢"),
+    ("住院号123456患者", "住院号[RECORD_NUMBER]患者"),
+    ("请打+8613812345678找我", "请打[PHONE]找我"),
+    ("车牌京A12345，另一辆沪B·D2345挂", "车牌[PLATE]，另一辆[PLATE]"),
+    ("护照E12345678和医保卡号A987654321都带了", "护照[ID]和医保卡号[ID]都带了"),
+    ("卡里4111111111111111转给我", "卡里[ACCOUNT]转给我"),
+    ("2023年5月17日入院，6月3号出院，2023年8月复查", "[DATE]入院，[DATE]出院，2023年8月复查"),
+    ("2023年5月入院", "[DATE]入院"),
+    ("我奶奶93岁，爷爷89岁，九十二岁的外婆", "我奶奶[AGE]岁，爷爷89岁，[AGE]岁的外婆"),
+    ("昨天胡金凤医生和向李红医生都在", "昨天[NAME]医生和向[NAME]医生都在"),
+    ("在好大夫在线问过", "在[SITE]问过"),
 ]
 
 
 @pytest.mark.parametrize(("text", "expected"), CHINESE)
 def test_chinese_identifiers(text: str, expected: str) -> None:
-    assert deidentify_text(text, "zh")[0] == expected
+    assert deidentify_text(text, "zh", "fast").text == expected
 
 
 ENGLISH = [
@@ -56,12 +68,31 @@ ENGLISH = [
     ("Take care.\nThanks, Harriet", "Take care.\nThanks, [NAME]"),
     ("Patient name: Tobias Wrenfield\nAge: 40", "Patient name: [NAME]\nAge: 40"),
     ("He is at Saint Orla Hospital now", "He is at [HOSPITAL] now"),
+    ("Aadhaar 4821 7730 1958 and PAN ABCPK1234F", "Aadhaar [ID] and PAN [ID]"),
+    ("ring +91 98450 12345 or +1-614-555-0163x204", "ring [PHONE] or [PHONE]"),
+    ("from 192.168.17.4, IBAN GB82WEST12345698765432", "from [IP], IBAN [ACCOUNT]"),
+    ("Seen on 2020-03-15, 3rd of May and April 7, 2019", "Seen on [DATE], [DATE] and [DATE]"),
+    (
+        "She was admitted in March 2021; ill since March 2020",
+        "She was admitted in [DATE]; ill since March 2020",
+    ),
+    (
+        "A 93-year-old man and his 89 year old wife, aged 101",
+        "A [AGE]-year-old man and his 89 year old wife, aged [AGE]",
+    ),
+    ("hi jeremy how are you. so , martha , it hurts", "hi [NAME] how are you. so , [NAME] , it hurts"),
+    ("Mark Young and Juliusz A Kwiatkowski came", "[NAME] and [NAME] came"),
+    ("Regards, Dr.Ilyas Patel MD", "Regards, Dr.[NAME] MD"),
+    ("Rest well. For more information consult a dermatologist online -->", "Rest well."),
+    ("serial number AX-99317 of the pacemaker", "serial number [DEVICE] of the pacemaker"),
+    ("zip code is 94110", "zip code is [ZIP]"),
+    ("Martha took tablets and Anil Kumar has asthma", "[NAME] took tablets and [NAME] has asthma"),
 ]
 
 
 @pytest.mark.parametrize(("text", "expected"), ENGLISH)
 def test_english_identifiers(text: str, expected: str) -> None:
-    assert deidentify_text(text, "en")[0] == expected
+    assert deidentify_text(text, "en", "fast").text == expected
 
 
 CLINICAL = {
@@ -71,12 +102,13 @@ CLINICAL = {
         "紧急情况请拨打120或110，医保电话12393。",
         "谢谢医生，主任医生看过了，对于医生的建议我按照医生说的做。",
         "建议去当地医院、正规医院或县医院，最好去三甲医院检查，哪家医院好？",
-        "诊断编码I10，E11.9；CT示右肺结节6mm×5mm，2020-03-15复查。",
+        "诊断编码I10，E11.9；CT示右肺结节6mm×5mm，2020年3月复查。",
         "帕金森病、阿尔茨海默病、克罗恩病、川崎病都要随访。",
         "EGFR 19外显子缺失，HER2阳性，KRAS G12D突变，CD4计数350。",
         "我女儿高烧三十九度，我儿子黄疸高，家人都很担心。",
         "和医生沟通，向医生反映，请与专业医生联系，班主任也知道。",
         "不同地区和医院的费用不同，南京多家医院都可以做。",
+        "孟鲁司特、布洛芬、姜半夏、艾条，黄连素；高血压，双膝关节，九楼护士台，安神。",
         "每天走1万步，走了10000步，1998年做的手术，住院7天花了20000元。",
     ],
     "en": [
@@ -87,7 +119,9 @@ CLINICAL = {
         "Call 911 or 112 if it gets worse; dial 999 in the UK.",
         "Right eye sph +1.50 cyl -0.50 axis 180; T score -2.5.",
         "I went to the local hospital, the eye clinic and an Urgent Care. The General Hospital was full.",
-        "On 2020-03-15 and 12/03/2020 the scan was normal. Take 2 tablets at 8.30 and 20.30.",
+        "The scan was normal in 2020. Take 2 tablets at 8.30 and 20.30; 3/4 of a cup; vision 6/12.",
+        "A Foley catheter, the Babinski sign, Zoloft, Graves' disease, Charcot-Marie-Tooth, Marie's ataxia.",
+        "Vitamin B Complex, Augmentin Duo, Guillain-Barré syndrome and Sjögren's; Helicobacter Pylori.",
         "Thanks. Hope this helps. Regards. Best wishes, take care.",
         "The brand name is Prilosec. My name for it is the grey day.",
         "Cells 10 000 000 per ml; ratio 200 300 400; 1,500,000 IU; NCT trial phase 3.",
@@ -97,15 +131,41 @@ CLINICAL = {
 
 @pytest.mark.parametrize(("language", "text"), [(lang, t) for lang, ts in CLINICAL.items() for t in ts])
 def test_clinical_text_stays(language: str, text: str) -> None:
-    assert deidentify_text(text, language) == (text, [])
+    for profile in ("fast", "full"):
+        assert deidentify_text(text, language, profile).spans == ()
 
 
-def test_identity_number_checksum_is_the_standards_worked_example() -> None:
+def test_checksums_are_the_standards_worked_examples() -> None:
     # GB 11643-1999, appendix: 11010519491231002X
     assert id_checksum_holds("11010519491231002X")
     assert not id_checksum_holds("110105194912310021")
-    _, found = deidentify_text("身份证11010519491231002X，另一个110105194912310021", "zh")
-    assert sorted(found) == [("ID", 1, "checksum does not hold"), ("ID", 1, "checksum holds")]
+    # Luhn's own example; Verhoeff's 236 with check digit 3; the Wikipedia and ECBS example of an IBAN.
+    assert luhn_holds("79927398713")
+    assert not luhn_holds("79927398710")
+    assert verhoeff_holds("2363")
+    assert not verhoeff_holds("2364")
+    assert iban_holds("GB82WEST12345698765432")
+    assert not iban_holds("GB82WEST12345698765431")
+
+
+@pytest.mark.parametrize("cue", ["电话", "我", "，", "", "身份证号", "QQ：", "是", "（"])
+@pytest.mark.parametrize("behind", ["谢谢", "。", "", "患者", "）", "的"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "13812345678",
+        "138-1234-5678",
+        "010-88880000",
+        "11010519491231002X",
+        "a.b_c@example.com",
+        "京A12345",
+        "E12345678",
+    ],
+)
+def test_an_identifier_is_found_whatever_touches_it(cue: str, value: str, behind: str) -> None:
+    text = f"{cue}{value}{behind}"
+    (span,) = deidentify_text(text, None, "fast").spans
+    assert (span.start, span.end) == (len(cue), len(cue) + len(value))
 
 
 @pytest.mark.parametrize(
@@ -124,37 +184,127 @@ def test_identity_number_checksum_is_the_standards_worked_example() -> None:
         ("A chat with a doctor online helps.", "A chat with a doctor online helps."),
     ],
 )
-def test_scrub_residue(text: str, expected: str) -> None:
-    assert scrub(text)[0] == expected
+def test_what_earlier_scrubbing_left(text: str, expected: str) -> None:
+    assert deidentify_text(text, "en", "fast").text == expected
 
 
 @given(st.text(alphabet="Chat DoctorWelcometo.,I\n ", max_size=60), st.sampled_from(["en", "zh"]))
 def test_no_chat_doctor_survives_and_masking_is_idempotent(text: str, language: str) -> None:
-    once = deidentify_text(text + " Chat Doctor forum. ChatDoctor", language)[0]
+    once = deidentify_text(text + " Chat Doctor forum. ChatDoctor", language, "fast").text
     assert "chatdoctor" not in once.replace(" ", "").lower()
-    assert deidentify_text(once, language)[0] == once
+    assert deidentify_text(once, language, "fast").text == once
 
 
+TEXTS = [t for t, _ in CHINESE + ENGLISH] + [t for ts in CLINICAL.values() for t in ts]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(TEXTS), max_size=4), st.sampled_from(["en", "zh", None]))
+def test_masked_text_is_not_masked_again_and_spans_tell_what_changed(
+    texts: list[str], language: str | None
+) -> None:
+    text = "\n".join(texts)
+    once = deidentify_text(text, language, "fast")
+    again = deidentify_text(once.text, language, "fast")
+    assert (again.text, again.spans) == (once.text, ())
+    pieces = [(s.start, s.end, s.replacement, s.kind) for s in once.spans]
+    position, rebuilt = 0, ""
+    for start, end, replacement, _ in pieces:
+        assert position <= start < end <= len(text)
+        rebuilt += text[position:start] + replacement
+        position = end
+    assert rebuilt + text[position:] == once.text
+
+
+@settings(deadline=None)
 @given(
-    st.lists(st.sampled_from([t for t, _ in CHINESE + ENGLISH]), max_size=4), st.sampled_from(["en", "zh"])
+    st.lists(st.sampled_from([w for t in TEXTS for w in t.split(" ")]), max_size=12),
+    st.sampled_from([" ", ""]),
 )
-def test_masked_text_is_not_masked_again(texts: list[str], language: str) -> None:
-    once = deidentify_text("\n".join(texts), language)[0]
-    assert deidentify_text(once, language) == (once, [])
+def test_the_look_for_literals_changes_nothing(words: list[str], between: str) -> None:
+    text = between.join(words)
+    everywhere = {**TRIGGERS.everywhere(text), "digit": [i for i, c in enumerate(text) if c in "0123456789"]}
+    gated = set(find(text, None, "fast", True, TRIGGERS.look(text)))
+    assert {s for s in find(text, None, "fast", True, everywhere) if s not in gated} == set()
 
 
-def test_audit_counts_spans_by_placeholder_in_every_text_of_a_record() -> None:
-    record = Record(
-        id="s:0", task="qa", language="zh", source="s", file="f", row=0,
-        turns=(Turn("user", "我叫李建国，电话13800138000"), Turn("assistant", "李大夫：请打13900139000")),
-        context="微信号abc_12345", baselines={"chatgpt": "谢谢王医生"},
-    )  # fmt: skip
-    outcome = deidentify(to_batch([record]))
-    (after,) = from_batch(outcome.batch)
+def _record(task: str = "dialogue", **changes: object) -> Record:
+    fields = {
+        "id": "s:0", "task": task, "language": "zh", "source": "s", "file": "f", "row": 0,
+        "turns": (Turn("user", "我叫李建国，电话13800138000"), Turn("assistant", "李大夫：请打13900139000")),
+    } | changes  # fmt: skip
+    return Record(**fields)  # type: ignore[arg-type]
+
+
+def test_the_audit_has_a_finding_for_every_span_in_every_text_of_a_record() -> None:
+    record = _record(context="微信号abc_12345", baselines={"chatgpt": "谢谢王医生，李建国先生"})
+    outcome = deidentify_record(record, Deidentify(), b"key")
+    after = outcome.record
+    assert after is not None
     assert after.turns == (
         Turn("user", "我叫[NAME]，电话[PHONE]"),
         Turn("assistant", "[NAME]大夫：请打[PHONE]"),
     )
-    assert (after.context, after.baselines["chatgpt"]) == ("微信号[ACCOUNT]", "谢谢[NAME]医生")
-    assert {a["rule"]: a["count"] for a in outcome.audit.to_dicts()} == {"NAME": 3, "PHONE": 2, "ACCOUNT": 1}
-    assert {a["rule"] for a in outcome.audit.to_dicts()} <= set(PLACEHOLDERS)
+    assert (after.context, after.baselines["chatgpt"]) == ("微信号[ACCOUNT]", "谢谢[NAME]医生，[NAME]先生")
+    assert sorted((f.rule, f.field, f.removed) for f in outcome.findings) == [
+        ("ACCOUNT", "context", "abc_12345"),
+        ("NAME", "baselines[chatgpt]", "李建国"),
+        ("NAME", "baselines[chatgpt]", "王"),
+        ("NAME", "turns[0]", "李建国"),
+        ("NAME", "turns[1]", "李"),
+        ("PHONE", "turns[0]", "13800138000"),
+        ("PHONE", "turns[1]", "13900139000"),
+    ]
+    for field, text, cleaned in (
+        ("turns[0]", record.turns[0].text, after.turns[0].text),
+        ("context", record.context, after.context),
+    ):
+        edits = [f.edit for f in outcome.findings if f.field == field and f.edit]
+        assert apply(text, edits) == cleaned
+    assert {f.rule for f in outcome.findings} <= set(KINDS)
+
+
+def test_a_clean_record_comes_back_itself() -> None:
+    record = _record(turns=(Turn("user", "头疼三天"), Turn("assistant", "多喝水")))
+    outcome = deidentify_record(record, Deidentify(), b"key")
+    assert outcome.record is record
+    assert outcome.findings == ()
+
+
+def test_a_name_once_found_is_replaced_where_it_stands_without_a_cue() -> None:
+    turns = (Turn("user", "我叫李秀英"), Turn("assistant", "秀英的片子看了，李秀英恢复得好"))
+    outcome = deidentify_record(_record(turns=turns), Deidentify(), b"key")
+    assert outcome.record is not None
+    assert outcome.record.turns[1].text == "[NAME]的片子看了，[NAME]恢复得好"
+    turns = (
+        Turn("user", "My name is Quenby Oldacre"),
+        Turn("assistant", "i told oldacre; Quenby's disease is mild"),
+    )
+    outcome = deidentify_record(_record(turns=turns, language="en"), Deidentify(), b"key")
+    assert outcome.record is not None
+    assert outcome.record.turns[1].text == "i told [NAME]; Quenby's disease is mild"
+
+
+def test_public_figures_and_days_of_history_stay_in_instructions() -> None:
+    turns = (
+        Turn("user", "When was Martha Washington born, and what happened on July 4, 1776?"),
+        Turn("assistant", "Mail a@b.org"),
+    )
+    outcome = deidentify_record(_record("instruction", turns=turns, language="en"), Deidentify(), b"key")
+    assert outcome.record is not None
+    assert outcome.record.turns == (turns[0], Turn("assistant", "Mail [EMAIL]"))
+    dialogue = deidentify_record(_record(turns=turns, language="en"), Deidentify(), b"key").record
+    assert dialogue is not None
+    assert dialogue.turns[0].text == "When was [NAME] born, and what happened on [DATE]?"
+
+
+def test_no_language_means_both() -> None:
+    text = "我叫李建国，my name is Tobias Wrenfield"
+    assert deidentify_text(text, None, "fast").text == "我叫[NAME]，my name is [NAME]"
+    assert deidentify_text(text, "zh", "fast").text == "我叫[NAME]，my name is Tobias Wrenfield"
+
+
+def test_the_model_finds_names_without_a_cue() -> None:
+    text = "后来顾桂兰陪我去做了胃镜"
+    assert deidentify_text(text, "zh", "fast").spans == ()
+    assert deidentify_text(text, "zh", "full").text == "后来[NAME]陪我去做了胃镜"

@@ -1,13 +1,28 @@
-"""Insults and advertising go; every ordinary clinical word stays."""
+"""Insults, pornography and advertising go; every ordinary clinical word stays; people in danger are tagged."""
 
 from __future__ import annotations
 
-import pytest
+import os
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
 
-from mulmed.corpus.batch import from_batch, to_batch
-from mulmed.corpus.moderate import moderate, without_selling
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mulmed.corpus import sources
+from mulmed.corpus.edits import apply
+from mulmed.corpus.moderate import judge_text, moderate_record, without_selling
+from mulmed.corpus.moderate.lexicon import KINDS, LANGUAGES, Line, folded, lines_of, matcher
+from mulmed.corpus.moderate.literals import announced_by
 from mulmed.corpus.record import Record, Turn
 from mulmed.corpus.sentences import sentences
+from mulmed.corpus.sources.layout import Rejected
+from mulmed.recipe import Source
+
+DATA = Path(os.environ.get("MULMED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def record(answer: str, question: str = "?", *, language: str = "en", task: str = "qa") -> Record:
@@ -17,32 +32,44 @@ def record(answer: str, question: str = "?", *, language: str = "en", task: str 
 
 def outcome_of(one: Record) -> tuple[str | None, dict[str, int]]:
     """The answer that is left (None: dropped) and the rules that fired."""
-    result = moderate(to_batch([one]))
-    kept = [r.turns[-1].text for r in from_batch(result.batch)]
-    return (kept[0] if kept else None), {a["rule"]: a["count"] for a in result.audit.to_dicts()}
+    outcome = moderate_record(one)
+    counts: dict[str, int] = {}
+    for finding in outcome.findings:
+        counts[finding.rule] = counts.get(finding.rule, 0) + finding.count
+    return (outcome.record.turns[-1].text if outcome.record else None), counts
 
 
 CLINICAL = {
     "en": [
         "Breast pain, anal itching, penile discharge and vaginal dryness are common; ask without shame.",
         "HIV and other sexually transmitted diseases spread through sex without a condom.",
-        "If you think of suicide or want to kill yourself, call a helpline. I wanted to kill myself too, said he.",
         "My husband calls me a stupid fat bitch and hits me. Is this abuse?",
+        "He told me: you are a worthless idiot, and I believed it.",
         "Black women have a higher risk of lupus; gay men should be offered the vaccine.",
         "Cocaine, heroin and cannabis raise the heart rate. Mental retardation and idiopathic disease differ.",
         "Do not believe in a miracle cure with a money-back guarantee.",
         "A great deal of water helps. About 20% of patients improve; buy paracetamol over the counter.",
         "Visit your doctor or the nearest hospital. Call us if the fever lasts? No, call your doctor.",
         "A free trial of aspirin was stopped; the lesion is a dirty wound and men are more often affected.",
+        "This will kill the pain. I had a stroke, a shooting pain in my arm and black stool.",
+        "He was shot with a rifle; the bullet is still in his thigh. She was raped and is pregnant.",
+        "I masturbate and watch porn every day, and my penis is weak. Is it because of that?",
+        "My husband is addicted to gambling and lost our house in a casino; which doctor treats that?",
+        "Parasites infect humans and mice; the drug killed all worms, and the black fly spreads them.",
+        "The cock crowed at five, and a cocktail of antibiotics cleared the infection.",
     ],
     "zh": [
         "处女膜破裂、阴道出血、阳痿早泄、乳房胀痛、肛门瘙痒都可以看医生。",
         "性病、艾滋病、梅毒通过性生活传播，请使用避孕套。",
-        "他想自杀，有人骂他是废物，长期遭受家暴和虐待。",
         "不要相信包治百病的祖传秘方和加微信卖药的广告，都是骗人的。",
         "弱智、神经病、精神分裂症患者需要关爱。黑人和女性更容易得这种病。",
         "吗啡、海洛因成瘾需要戒毒治疗；枪伤、刀伤立即止血。",
         "多喝热水，微信上查到的不一定准确，免费的疫苗可以打。",
+        "我爸骂我你这个废物，我很难过。",
+        "手淫多年，现在早泄，月经也不调，乳头疼。小时候被强奸过。",
+        "老公赌博成瘾，怎么治疗？",
+        "湿热下注，四妙丸主之。奶粉的配方不适合宝宝。",
+        "当时把一家人都吓傻了，疼得要死，痒死了。",
     ],
 }
 
@@ -53,25 +80,121 @@ def test_clinical_text_stays(language: str, text: str, as_question: bool) -> Non
     answer = "Please rest well and drink a lot." if language == "en" else "请多休息，注意饮食清淡，按时吃药。"
     one = record(answer, text, language=language) if as_question else record(text, language=language)
     assert outcome_of(one) == (one.turns[-1].text, {})
+    assert judge_text(text).action == "keep"
 
 
-@pytest.mark.parametrize(
-    ("language", "answer", "rule"),
-    [
-        ("en", "You are a lazy idiot. Lose weight.", "insult"),
-        ("en", "Nobody forces a fat pig like you to eat.", "insult"),
-        ("en", "Immigrants are dirty and bring disease.", "hate"),
-        ("zh", "你这个蠢货，滚远点。", "insult"),
-        ("zh", "河南人都是骗子，活该生病。", "hate"),
-        ("zh", "加微信[ACCOUNT]，祖传秘方包治百病，货到付款。", "advertisement"),
-        ("en", "Visit our clinic today and get a 50% discount on every session!", "advertisement"),
-        ("en", "Hello. For more information consult a dentist online", "referral"),
-    ],
-)
+DROPPED = [
+    ("en", "You are a lazy idiot. Lose weight.", "insult"),
+    ("en", "Nobody forces a fat pig like you to eat.", "insult"),
+    ("en", "Go kill yourself, you moron.", "insult"),
+    ("en", "Immigrants are dirty and bring disease.", "hate"),
+    ("en", "Free xxx videos, hot girls waiting for you tonight.", "sexual"),
+    ("en", "How do I build a pipe bomb at home?", "weapons"),
+    ("en", "Sign up at our casino and get free spins on all slots.", "gambling"),
+    ("zh", "你这个蠢货，滚远点。", "insult"),
+    ("zh", "河南人都是骗子，活该生病。", "hate"),
+    ("zh", "少妇裸聊，激情视频在线观看。", "sexual"),
+    ("zh", "教我怎么自制炸药，威力要大。", "weapons"),
+    ("zh", "线上赌场开户，注册即送彩金，百家乐稳赚不赔。", "gambling"),
+    ("zh", "加微信[ACCOUNT]，祖传秘方包治百病，货到付款。", "advertisement"),
+    ("en", "Visit our clinic today and get a 50% discount on every session!", "advertisement"),
+    ("en", "Hello. For more information consult a dentist online", "referral"),
+]
+
+
+@pytest.mark.parametrize(("language", "answer", "rule"), DROPPED)
 def test_records_that_are_dropped(language: str, answer: str, rule: str) -> None:
     left, rules = outcome_of(record(answer, language=language))
     assert left is None
-    assert list(rules) == [rule]
+    assert rule in rules
+    verdict = judge_text(answer)
+    assert verdict.action == "drop"
+    assert rule in verdict.reasons
+    assert judge_text(answer, language) == verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("Even a houseplant has more brains than you, you brainless clown.", "insult"),
+        ("你这猪脑子还好意思问，真是个没用的窝囊废。", "insult"),
+    ],
+)
+def test_the_classifier_knows_what_no_phrase_says(text: str, rule: str) -> None:
+    plain = folded(text)
+    phrases = [line for kind, held in matcher().lines_for(plain).items() if kind == rule for line in held]
+    assert not any(True for line in phrases for _ in line.search(plain))
+    assert judge_text(text).reasons == (rule,)
+
+
+CRISIS = {
+    "en": [
+        "I want to kill myself.",
+        "i dont want to live anymore and took all my pills",
+        "I am not suicidal, but I would rather be dead.",
+        "My daughter cuts her wrists and wishes she was never born.",
+        "He told me: you worthless idiot, go kill yourself. Now I think of ending my life.",
+        "If you think of suicide, call a helpline.",
+        "Do you have any suicidal thoughts?",
+        "Everyone would be better off without me",
+        "She swallowed a whole bottle of sleeping tablets and left a goodbye note.",
+    ],
+    "zh": [
+        "我不想活了。",
+        "有没有自杀念头？",
+        "他想自杀，有人骂他是废物，长期遭受家暴和虐待。",
+        "女儿用刀片割手臂，说活着没意思。",
+        "我想结束自己的生命，遗书都写好了。",
+        "难受得想死，每天都想从楼上跳楼。",
+        "她吞了一整瓶安眠药。",
+        "没有自杀的勇气，又活不下去。",
+    ],
+}
+NO_CRISIS = [
+    "The patient denies suicidal ideation.",
+    "No suicidal or homicidal ideation. Denies any depression, anxiety or suicidal thoughts.",
+    "Cells were transfected with a suicide gene; the suicide inhibitor blocked the enzyme.",
+    "I do not want to die, doctor, is it cancer? The cough is killing me. Kill the bacteria.",
+    "I hurt myself lifting a box and cut my finger while cooking.",
+    "否认自杀念头，无自伤、自杀行为。",
+    "自杀基因疗法诱导肿瘤细胞自杀，自杀式底物。",
+    "疼得要死，痒得要命，活检结果正常，不想活动。",
+    "死亡率很低，跳楼梯运动要小心。",
+]
+
+
+@pytest.mark.parametrize(("language", "text"), [(lang, t) for lang, ts in CRISIS.items() for t in ts])
+def test_people_in_danger_are_kept_and_tagged(language: str, text: str) -> None:
+    assert judge_text(text).action == "crisis"
+    assert judge_text(text).reasons == ("crisis:suicide",)
+    answer = "Please call the emergency number at once, you are not alone and this can be treated."
+    outcome = moderate_record(record(answer, text, language=language))
+    assert outcome.record is not None
+    assert outcome.record.tags == ("crisis",)
+    assert [(f.rule, f.field) for f in outcome.findings] == [("crisis:suicide", "turns[0]")]
+    assert moderate_record(outcome.record).record == outcome.record  # a tag is given once
+
+
+@pytest.mark.parametrize("text", NO_CRISIS)
+def test_findings_biochemistry_and_figures_of_speech_are_no_crisis(text: str) -> None:
+    assert judge_text(text).action == "keep"
+
+
+def test_an_abstract_that_names_suicide_is_not_tagged() -> None:
+    abstract = "Rates of suicide were higher in the cohort, and the model explains a third of it."
+    outcome = moderate_record(record(abstract, abstract, task="summary"))
+    assert outcome.record is not None
+    assert outcome.record.tags == ()
+
+
+def test_despair_never_drops_a_record_but_a_cruel_answer_does() -> None:
+    cry = "I am a stupid fat cow, you idiots do not help me, and I want to kill myself."
+    kept = moderate_record(record("Please call the emergency number, help is near.", cry))
+    assert kept.record is not None
+    assert kept.record.tags == ("crisis",)
+    cruel = moderate_record(record("Then go and kill yourself, you idiot.", cry))
+    assert cruel.record is None
+    assert [(f.rule, f.field, f.detail) for f in cruel.findings] == [("insult", "turns[1]", "crisis")]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +223,20 @@ def test_records_that_are_dropped(language: str, answer: str, rule: str) -> None
     ],
 )
 def test_only_the_selling_sentence_goes(language: str, answer: str, left: str) -> None:
-    assert outcome_of(record(answer, language=language))[0] == left
+    outcome = moderate_record(record(answer, language=language))
+    assert outcome.record is not None
+    assert outcome.record.turns[1].text == left
+    edits = [f.edit for f in outcome.findings if f.edit]
+    assert {f.field for f in outcome.findings} == {"turns[1]"}
+    assert apply(answer, edits) == left
+    assert all(f.removed == answer[f.edit.start : f.edit.end] for f in outcome.findings if f.edit)
+
+
+def test_a_patient_may_quote_an_advertisement() -> None:
+    one = record(
+        "No, it is a fraud, please do not take it at all.", "They say: order now at half price. Is it good?"
+    )
+    assert outcome_of(one) == (one.turns[1].text, {})
 
 
 def test_instructions_may_be_about_selling_but_are_not_spam() -> None:
@@ -111,18 +247,71 @@ def test_instructions_may_be_about_selling_but_are_not_spam() -> None:
     assert outcome_of(record(abstract, abstract, task="summary"))[0] == abstract
 
 
-def test_the_audit_counts_sentences_and_never_quotes() -> None:
-    text = (
-        "Rest in bed and drink two litres of water. Call our hotline now! Order now, please. Bye and sleep."
+def test_the_answers_of_other_systems_stay_as_they_are() -> None:
+    one = record("Rest in bed and drink two litres of water.")
+    with_baseline = Record(
+        **{f: getattr(one, f) for f in one.__slots__} | {"baselines": {"x": "You are an idiot."}}
     )
-    result = moderate(to_batch([record(text)]))
-    (row,) = result.audit.to_dicts()
-    assert (row["action"], row["rule"], row["count"], row["detail"]) == ("changed", "advertisement", 2, "")
-    assert row["chars_before"] - row["chars_after"] == len("Call our hotline now! Order now, please. ")
+    assert moderate_record(with_baseline).record == with_baseline
 
 
 def test_a_language_without_lexicons_passes() -> None:
-    assert without_selling("Compra ahora", "es") == ("Compra ahora", [])
+    assert without_selling("Compra ahora", "es") == ("Compra ahora", ())
+    assert judge_text("Compra ahora", "es").action == "keep"
+
+
+def every_line() -> Iterator[tuple[str, Line]]:
+    for kind in (*KINDS, "groups"):
+        for language in LANGUAGES:
+            for line in lines_of(kind, language):
+                yield language, line
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, id=f"{lang}-{line.kind}-{n}") for n, (lang, line) in enumerate(every_line())]
+)
+@settings(max_examples=4, deadline=None)
+@given(data=st.data())
+def test_every_match_of_a_line_is_announced(line: Line, data: st.DataObject) -> None:
+    """Trying only the lines that a literal announces gives what trying all of them would."""
+    text = folded(data.draw(st.from_regex(re.compile(line.pattern))))
+    if any(True for _ in line.search(text)):
+        assert any(literal in text for literal in announced_by(line.pattern))
+        chosen = [
+            one for held in matcher((line.kind.split(":")[0],)).lines_for(text).values() for one in held
+        ]
+        assert line in chosen
+
+
+@pytest.mark.parametrize(
+    ("pattern", "literals"),
+    [
+        ("abc", {"abc"}),
+        ("ab(?:cd|ef)", {"abcd", "abef"}),
+        ("x(?:long|short) ?y+", {"xlong", "xshort"}),
+        (r"\w+ needle(?:s)? \d", {" needle ", " needles "}),
+        ("(?<!x)ab?cd", {"abcd", "acd"}),
+    ],
+)
+def test_literals_follow_from_the_structure(pattern: str, literals: set[str]) -> None:
+    assert announced_by(pattern) == literals
+
+
+@pytest.mark.parametrize("pattern", [r"\w+", "a*", "(?:ab)?", "a|b", "(abc)"])
+def test_patterns_that_nothing_announces_are_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"literal|only"):
+        announced_by(pattern)
+
+
+@given(st.text())
+def test_folding_keeps_every_place(text: str) -> None:
+    assert len(folded(text)) == len(text)
+
+
+def test_the_classifier_is_small_and_no_pickle() -> None:
+    raw = files("mulmed.corpus.moderate").joinpath("classifier.safetensors").read_bytes()
+    assert len(raw) < 200_000
+    assert b'"en.steps"' in raw[:1000]
 
 
 @pytest.mark.parametrize(
@@ -144,3 +333,42 @@ def test_a_language_without_lexicons_passes() -> None:
 )
 def test_sentences_are_cut_at_their_ends_only(language: str, parts: list[str]) -> None:
     assert sentences("".join(parts), language) == parts
+
+
+@pytest.mark.parametrize(
+    ("layout", "path", "language"),
+    [
+        ("icliniq", "icliniq/iCliniq.json.gz", "en"),
+        ("healthcaremagic", "healthcaremagic/HealthCareMagic-100k.json.gz", "en"),
+        ("ai-medical-chatbot", "healthcaremagic/ai-medical-chatbot.csv.gz", "en"),
+        ("meddialog-en", "dialogue_en/COVID-Dialogue-Dataset-English.txt.gz", "en"),
+        ("medical-qa", "medical_qa_en/questionDoctorQAs.json.gz", "en"),
+        ("meddialog-zh", "haodf/COVID-Dialogue-Dataset-Chinese.txt.gz", "zh"),
+        ("cmtmedqa", "dialogue_zh/CMtMedQA_test.json.gz", "zh"),
+        ("huatuo26m", "medical_qa_zh/huatuo26M_test.json.gz", "zh"),
+    ],
+)
+def test_real_consultations_are_hardly_ever_lost(layout: str, path: str, language: str) -> None:
+    file = DATA / path
+    if not file.is_file():
+        pytest.skip(f"no {path} under $MULMED_DATA")
+    source = Source(layout=layout, path=path, language=language)  # type: ignore[arg-type]
+    read = [item.parsed for item in sources.read(source, file) if not isinstance(item, Rejected)]
+    lost = sum(
+        moderate_record(
+            Record(
+                id=f"s:{n}",
+                task=p.task,
+                language=language,
+                turns=p.turns,
+                source="s",
+                file="f",
+                row=n,
+                context=p.context,
+            )
+        ).record
+        is None
+        for n, p in enumerate(read)
+    )
+    assert len(read) > 100
+    assert lost / len(read) < 0.005

@@ -1,18 +1,19 @@
-"""Damage undone exactly, clean text untouched."""
+"""Damage undone, every change in its place, clean text untouched."""
 
 from __future__ import annotations
 
 import re
 
-import ftfy.bad_codecs  # noqa: F401  registers sloppy-windows-1252
+import ftfy
 import pytest
-from hypothesis import given
+from ftfy.badness import MOJIBAKE_CATEGORIES
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mulmed.corpus.batch import from_batch, to_batch
-from mulmed.corpus.mojibake import restore, unrecoverable
+from mulmed.corpus import repair
+from mulmed.corpus.edits import Edit, apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.repair import repair, repair_text
+from mulmed.corpus.repair import RepairedText, repair_record, repair_text
 
 CLEAN = {
     "zh": [
@@ -30,6 +31,7 @@ CLEAN = {
         "浣熊、涓流、绛珠草都是正常的词。",
         "嗓子疼（咽部充血），痰中带血丝♀患者。",
         "家住厦门，孩子3个月零5天，体重6.2kg",
+        "地尔硫䓬、苯二氮䓬类；王××，男，63岁。",
     ],
     "en": [
         "Is 0.5 mg/kg twice daily safe? My BP is 120/80 mmHg and HR 72 bpm.",
@@ -44,101 +46,129 @@ CLEAN = {
         "The price is €20 or £15; 1½ tablets; ™ ® ©.",
         "J'ai mangé à midi; él está aquí; über; façade; élève; déjà vu",
         "Line one\nLine two\nLine three",
+        "A cavity of 1200 Å³, an area of 35 Å² at 2.1 Å± 0.3.",
+        "TNF-β† and IFN-γ‡ fell; “SANTÉ” and “CAFÉ”; a tube of Ø° and Ø² mm.",
     ],
 }
 
 
 @pytest.mark.parametrize(("language", "text"), [(lang, t) for lang, texts in CLEAN.items() for t in texts])
 def test_clean_text_does_not_change(language: str, text: str) -> None:
-    assert repair_text(text, language) == (text, [])
+    assert repair_text(text, language) == RepairedText(text, ())
+    assert repair_text(text) == RepairedText(text, ())
 
 
-CHINESE = [
-    "头痛怎么办",
-    "体温38.5℃，已经三天了，需要去医院吗？",
-    "医生您好，我母亲今年六十岁，糖尿病十年，最近脚肿。",
+_WORDS = [
+    "The",
+    "patient",
+    "takes",
+    "metformin",
+    "500",
+    "mg",
+    "twice",
+    "daily",
+    "and",
+    "feels",
+    "well;",
+    "no",
+    "allergy",
+    "to",
+    "penicillin",
+    "was",
+    "known",
+    ",",
+    ".",
+    "?",
+    "!",
+    ":",
+    "(",
+    ")",
+    "“",
+    "”",
+    "‘",
+    "’",
+    "–",
+    "—",
+    "…",
+    "°",
+    "°C",
+    "µg",
+    "±",
+    "×",
+    "≥",
+    "≤",
+    "½",
+    "²",
+    "³",
+    "€",
+    "£",
+    "§",
+    "®",
+    "™",
+    "α",
+    "β",
+    "γ",
+    "Δ",
+    "é",
+    "è",
+    "ü",
+    "ñ",
+    "å",
+    "É",
+    "Å",
+    "Ø",
+    "ß",
+    "ç",
+    "café",
+    "naïve",
+    "Ménière",
+    "Sjögren",
+    "头痛",
+    "发烧",
+    "血压",
+    "糖尿病",
+    "阿莫西林",
+    "布洛芬",
+    "请问",
+    "医生",
+    "每天3次",
+    "，",
+    "。",
+    "？",
+    "！",
+    "、",
+    "（",
+    "）",
+    "：",
+    "；",
+    "～",
+    "38.5℃",
+    "120/80mmHg",
+    "頭痛",
+    "醫師",
+    "檢查",
+    "①",
+    "Ⅱ",
 ]
 
 
-@pytest.mark.parametrize("text", CHINESE)
-@pytest.mark.parametrize(
-    ("wrote", "read"),
-    [
-        ("utf-8", "latin-1"),
-        ("utf-8", "sloppy-windows-1252"),
-        ("gb18030", "latin-1"),
-        ("gb18030", "sloppy-windows-1252"),
-    ],
-)
-def test_wrong_one_byte_decoding_is_undone(text: str, wrote: str, read: str) -> None:
-    damaged = text.encode(wrote).decode(read)
-    assert restore(damaged) == (text, 1)
-    assert restore("谢谢医生，" + damaged + "。好的。")[0] == "谢谢医生，" + text + "。好的。"
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(_WORDS), min_size=1, max_size=20))
+def test_common_words_between_spaces_do_not_change(words: list[str]) -> None:
+    text = " ".join(words)
+    assert repair_text(text) == RepairedText(text, ())
 
 
-@pytest.mark.parametrize("text", ["换牙期间要早晚刷牙", "你好", "多喝水，注意休息。"])
-def test_utf8_read_as_gbk_is_undone_beside_healthy_text(text: str) -> None:
-    data = text.encode("utf-8")
-    damaged = data.decode("gb18030", errors="replace")
-    if "\ufffd" in damaged:  # an odd number of bytes loses the last one for good
-        assert unrecoverable(restore(damaged)[0])
-        return
-    assert damaged != text
-    assert restore(damaged)[0] == text
-    assert restore(f"我最近牙疼{damaged}谢谢")[0] == f"我最近牙疼{text}谢谢"
-
-
-def test_utf8_read_as_windows_code_page_936_with_its_euro_sign() -> None:
-    # 一 is E4 B8 80 in UTF-8, and code page 936 shows the lone byte 80 as a euro sign.
-    text = "一天天好起来了"
-    damaged = _cp936(text.encode("utf-8"))
-    assert "€" in damaged
-    assert restore(damaged)[0] == text
-
-
-def _cp936(data: bytes) -> str:
-    shown, i = [], 0
-    while i < len(data):
-        if data[i] == 0x80:
-            shown.append("€")
-            i += 1
-        elif data[i] < 0x80:
-            shown.append(chr(data[i]))
-            i += 1
-        else:
-            shown.append(data[i : i + 2].decode("gb18030"))
-            i += 2
-    return "".join(shown)
-
-
-@pytest.mark.parametrize("read", ["latin-1", "gb18030"])
-def test_big5_damage_is_undone(read: str) -> None:
-    text = "請問醫生頭痛發燒三天了怎麼辦謝謝"
-    assert restore(text.encode("big5").decode(read))[0] == text
-
-
-def test_utf8_read_as_latin_1_twice() -> None:
-    text = "孩子咳嗽一周了"
-    damaged = text.encode().decode("latin-1").encode().decode("latin-1")
-    assert restore(damaged)[0] == text
-
-
-_ACCENTED = "Ménière Guillain-Barré Sjögren naïve élève déjà-vu Lambaréné São Müller Ångström 37°C ±0.5 µg £5 ¿qué? ¡Hola! Kekulé"
-
-
-@given(
-    st.lists(st.sampled_from(_ACCENTED.split()), min_size=1, max_size=8),
-    st.sampled_from([" ", ", ", "–", "/"]),
-)
-def test_european_words_never_become_chinese(words: list[str], between: str) -> None:
-    text = between.join(words)
-    assert restore(text) == (text, 0)
-
-
-def test_english_mojibake_is_left_to_ftfy_and_mended() -> None:
-    fixed, found = repair_text("Itâ€™s 38.5 Â°C in the cafÃ©", "en")
-    assert fixed == "It’s 38.5 °C in the café"
-    assert [f.rule for f in found] == ["encoding"]
+def test_english_mojibake_is_mended_where_it_stands() -> None:
+    given_text = "Itâ€™s 38.5 Â°C in the cafÃ©"
+    assert repair_text(given_text) == RepairedText(
+        "It’s 38.5 °C in the café",
+        (
+            Edit(2, 5, "’", "encoding"),
+            Edit(12, 13, "", "encoding"),
+            Edit(26, 28, "é", "encoding"),
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,21 +180,35 @@ def test_english_mojibake_is_left_to_ftfy_and_mended() -> None:
         ('see <a href="http://x.org/a?b=1">here</a> <img src="a.png" alt="x">now', "see here now"),
         ("<script>var a = 1 < 2;</script>Take rest<!-- note -->", "Take rest"),
         ("if a<b and c>d then <b>stop</b>", "if a<b and c>d then stop"),
+        ("<b><i>no</i> aspirin</b>", "no aspirin"),
+        ("&#8220;rest&#8221; &ldquo;now&rdquo;", "“rest” “now”"),
+        ("&acirc;&euro;&trade;", "’"),
     ],
 )
 def test_markup(text: str, expected: str) -> None:
-    assert repair_text(text, "en")[0] == expected
+    repaired = repair_text(text, "en")
+    assert repaired.text == expected
+    assert apply(text, repaired.changes) == expected
+
+
+def test_changes_of_several_passes_are_told_in_offsets_of_the_text_given() -> None:
+    assert repair_text("a &lt;b&gt;no&lt;/b&gt;\u200b  ｍｇ").changes == (
+        Edit(2, 11, "", "entity+tag"),
+        Edit(13, 26, " ", "entity+tag+invisible+whitespace"),
+        Edit(26, 28, "mg", "width"),
+    )
 
 
 def test_instructions_keep_markup_and_indentation() -> None:
-    code = "def f(x):\n    return '<p>' + x\n\n\nf(1)"
-    assert repair_text(code, "en", prose=False) == (code, [])
+    code = "def f(x):\n    return '<p>' + x + '&amp;'\n\n\nf(1)"
+    assert repair_text(code, "en", prose=False) == RepairedText(code, ())
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("ｖｉｔａｍｉｎ Ｂ１２　３８．５℃，血压１２０／８０。", "vitamin B12 38.5℃，血压120/80。"),
+        ("（１）每日２～３次；有效率９５％。", "（1）每日2～3次；有效率95%。"),
         ("头\u200b痛\ufeff三\u202e天\x07", "头痛三天"),
         ("a\u00adb \u2028 c\r\nd\t\te  f \n\n\n g", "ab\nc\nd e f\ng"),
         (
@@ -174,71 +218,208 @@ def test_instructions_keep_markup_and_indentation() -> None:
     ],
 )
 def test_widths_invisible_characters_and_white_space(text: str, expected: str) -> None:
-    assert repair_text(text, "zh")[0] == expected
+    repaired = repair_text(text, "zh")
+    assert repaired.text == expected
+    assert apply(text, repaired.changes) == expected
+
+
+def test_backslash_for_an_apostrophe_in_english_only() -> None:
+    assert repair_text(r"I don\t know, it\s \theta", "en").text == r"I don't know, it's \theta"
+    assert repair_text(r"I don\t know").text == "I don't know"
+    assert repair_text(r"头痛 don\t").changes == ()
 
 
 def test_boilerplate_goes_unless_a_turn_is_nothing_else() -> None:
-    assert repair_text("青霉素过敏（2020-03-19填写）", "zh")[0] == "青霉素过敏"
+    assert repair_text("青霉素过敏（2020-03-19填写）", "zh").text == "青霉素过敏"
     assert (
-        repair_text("感谢您的信任，病情资料我已详细阅读。根据您现有的资料，建议：多喝水", "zh")[0] == "多喝水"
+        repair_text("感谢您的信任，病情资料我已详细阅读。根据您现有的资料，建议：多喝水", "zh").text
+        == "多喝水"
     )
     alone = "感谢您的信任，病情资料我已详细阅读。"
-    assert repair_text(alone, "zh")[0] == alone
+    assert repair_text(alone, "zh").text == alone
 
 
-_NOT_LETTERS_OF_EUROPE = st.characters(exclude_characters="".join(map(chr, range(0x80, 0x590))))
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("請問醫生，頭痛發燒三天了怎麼辦？", "请问医生，头痛发烧三天了怎么办？"),
+        ("頭髮乾燥，乾隆，皇后以後", "头发干燥，乾隆，皇后以后"),  # by phrase: 乾 is 干 but not in a name
+        ("已经是简体字，不变。", "已经是简体字，不变。"),
+        ("Take 5 mg", "Take 5 mg"),
+    ],
+)
+def test_traditional_characters_become_simplified_on_demand(text: str, expected: str) -> None:
+    repaired = repair_text(text, simplify=True)
+    assert repaired.text == expected
+    assert apply(text, repaired.changes) == expected
+    assert all(edit.rule == "simplified" for edit in repaired.changes)
+    assert repair_text(text).text == text
 
 
-# Two accented letters in a row may be a mangled one to ftfy, so these are left out.
-@given(st.text(alphabet=_NOT_LETTERS_OF_EUROPE, max_size=80), st.sampled_from(["en", "zh"]))
-def test_repair_is_idempotent_and_leaves_no_control_characters(text: str, language: str) -> None:
-    once = repair_text(text, language)[0]
-    assert repair_text(once, language)[0] == once
-    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\u200b\u202a-\u202e\ufeff]", once)
+def test_only_the_characters_that_differ_are_simplified() -> None:
+    assert repair_text("血壓正常", simplify=True).changes == (Edit(1, 2, "压", "simplified"),)
 
 
-def record(row: int, question: str, answer: str, **more: object) -> Record:
+# What each pass looks for, so that random texts are full of it.
+_PIECES = st.sampled_from(
+    [
+        "&lt;",
+        "&amp;",
+        "&#x4f60;",
+        "&nbsp;",
+        "<b>",
+        "</b>",
+        "<p>",
+        "<br>",
+        "<!--",
+        "-->",
+        "<sup>9</sup>",
+        "\u200b",
+        "\u202e",
+        "\x07",
+        "\x1b[0m",
+        "\r\n",
+        "\x85",
+        "\u3000",
+        "Ａ",
+        "９",
+        "．",
+        "％",
+        "\\t",
+        "\\s",
+        "don",
+        "it",
+        "â€™",
+        "Â°",
+        "Ã©",
+        "å¤´",
+        "ç—›",
+        "Í·Í´",
+        "澶寸棝",
+        "锛",
+        "锟斤拷",
+        "�",
+        "ﬁ",
+        "頭",
+        "痛",
+        "医生",
+        "mg",
+        "5",
+        "a",
+        "é",
+        "Å",
+        "²",
+        "β",
+        "†",
+    ]
+) | st.sampled_from([" ", "  ", "\n", "\n\n", "", "，"])
+_TEXTS = st.lists(_PIECES, max_size=14).map("".join) | st.text(max_size=60)
+
+
+@settings(max_examples=800)
+@given(_TEXTS, st.sampled_from(["en", "zh", None]), st.booleans(), st.booleans())
+def test_repair_is_idempotent_and_its_changes_make_the_text(
+    text: str, language: str | None, prose: bool, simplify: bool
+) -> None:
+    once = repair_text(text, language, prose=prose, simplify=simplify)
+    assert apply(text, once.changes) == once.text
+    assert all(text[e.start : e.end] != e.replacement for e in once.changes)
+    assert repair_text(once.text, language, prose=prose, simplify=simplify).changes == ()
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\ufeff]", once.text)
+
+
+_OF_FTFY = st.text(
+    st.sampled_from(
+        re.findall("[^\x00]", "".join(MOJIBAKE_CATEGORIES.values()))
+        + list(" aZ.5\n頭痛ГВрΒβŒ\ufb01\u0149\ud83d")
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=2000)
+@given(_OF_FTFY)
+@example("[ÂÃ]")
+@example("a Ã ")
+def test_what_the_look_ahead_skips_ftfy_would_not_change(text: str) -> None:
+    if not repair._FOR_FTFY.search(text):
+        assert ftfy.fix_text(text, repair._FTFY) == text
+
+
+def record(question: str, answer: str, **more: object) -> Record:
     turns = (Turn("user", question), Turn("assistant", answer))
     fields: dict[str, object] = {"task": "qa", "language": "zh"} | more
-    return Record(id=f"s:{row}", turns=turns, source="s", file="f", row=row, **fields)  # type: ignore[arg-type]
+    return Record(id="s:0", turns=turns, source="s", file="f", row=0, **fields)  # type: ignore[arg-type]
 
 
-def test_lost_text_drops_its_record_and_the_audit_never_quotes_it() -> None:
-    records = [
-        record(0, "咳嗽怎么办？", "多喝水。"),
-        record(1, "饭后胃胀锟斤拷锟斤拷", "少吃。"),
-        record(2, "胸口烫烫烫烫烫烫", "是吗？"),
-        record(3, "头痛\ufffd三天", "休息。"),
-        record(4, "澶寸棝涓夊ぉ锛屼綋娓\ufffd38.5鈩冩\ufffd庝箞鍔烇紵", "休息。"),
-        record(5, "&nbsp;", "休息。"),
-        record(6, "头痛怎么办".encode("gb18030").decode("latin-1"), "多休息　吧"),
-    ]
-    outcome = repair(to_batch(records))
-    assert [r.id for r in from_batch(outcome.batch)] == ["s:0", "s:6"]
-    assert list(from_batch(outcome.batch))[1].turns == (
-        Turn("user", "头痛怎么办"),
-        Turn("assistant", "多休息 吧"),
+@pytest.mark.parametrize(
+    ("question", "answer", "rule"),
+    [
+        ("饭后胃胀锟斤拷锟斤拷", "少吃。", "unrecoverable"),
+        ("胸口烫烫烫烫烫烫", "是吗？", "unrecoverable"),
+        ("头痛\ufffd三天", "休息。", "unrecoverable"),
+        ("澶寸棝涓夊ぉ锛屼綋娓\ufffd38.5鈩冩\ufffd庝箞鍔烇紵", "休息。", "unrecoverable"),
+        ("&nbsp;", "休息。", "empty"),
+        ("头痛", "\u200b", "empty"),
+    ],
+)
+def test_lost_and_empty_texts_set_their_record_aside(question: str, answer: str, rule: str) -> None:
+    outcome = repair_record(record(question, answer))
+    assert outcome.record is None
+    assert [finding.rule for finding in outcome.findings] == [rule]
+    assert not any(finding.removed for finding in outcome.findings)
+
+
+LONG = "头痛三天了。昨天去医院做了CT，没有发现问题。医生开了\ufffd\ufffd。今天还是痛，伴有恶心，没有发烧。需要做核磁共振吗？谢谢医生！"
+
+
+def test_a_long_question_loses_the_sentence_with_the_mark() -> None:
+    outcome = repair_record(record(LONG, "建议复查。"))
+    assert outcome.record is not None
+    assert outcome.record.turns[0].text == LONG.replace("医生开了\ufffd\ufffd。", "")
+    (finding,) = outcome.findings
+    start = LONG.index("医生开了")
+    assert (finding.rule, finding.field) == ("unrecoverable", "turns[0]")
+    assert finding.edit == Edit(start, start + 7, "", "unrecoverable")
+
+
+def test_offsets_of_a_dropped_sentence_are_those_of_the_text_given() -> None:
+    given_text = "&ldquo;" + LONG.replace("。今天", "。  今天") + "&rdquo;"
+    outcome = repair_record(record(given_text, "建议复查。"))
+    assert outcome.record is not None
+    edits = [finding.edit for finding in outcome.findings if finding.edit]
+    assert [edit for edit in edits if "unrecoverable" in edit.rule]
+    distinct = sorted(set(edits))
+    assert apply(given_text, distinct) == outcome.record.turns[0].text
+    assert "\ufffd" not in outcome.record.turns[0].text
+
+
+def test_an_answer_never_goes_on_without_one_of_its_sentences() -> None:
+    outcome = repair_record(record("头痛怎么办？", LONG))
+    assert outcome.record is None
+    assert [finding.rule for finding in outcome.findings] == ["unrecoverable"]
+
+
+def test_context_and_baselines_are_mended_too_but_a_baseline_keeps_its_marks() -> None:
+    outcome = repair_record(
+        record("a", "b", language="en", context="x&amp;y", baselines={"chatgpt": "1 &gt; 0 \ufffd"})
     )
-    audit = outcome.audit.to_dicts()
-    assert [(a["id"], a["action"], a["rule"]) for a in audit] == [
-        ("s:1", "dropped", "unrecoverable"),
-        ("s:2", "dropped", "unrecoverable"),
-        ("s:3", "dropped", "unrecoverable"),
-        ("s:4", "dropped", "unrecoverable"),
-        ("s:5", "dropped", "empty"),
-        ("s:6", "changed", "mojibake"),
-        ("s:6", "changed", "whitespace"),
+    assert outcome.record is not None
+    assert (outcome.record.context, outcome.record.baselines) == ("x&y", {"chatgpt": "1 > 0 \ufffd"})
+    assert [(f.rule, f.field) for f in outcome.findings] == [
+        ("entity", "context"),
+        ("entity", "baselines[chatgpt]"),
     ]
-    assert outcome.counters["records changed"] == 1
-    assert outcome.counters["records dropped"] == 5
-    assert audit[-1]["chars_before"] == 15
-    assert audit[-1]["chars_after"] == 10
 
 
-def test_context_and_baselines_are_mended_too() -> None:
-    mended = repair(
-        to_batch([record(0, "a", "b", language="en", context="x&amp;y", baselines={"chatgpt": "1 &gt; 0"})])
-    )
-    (after,) = from_batch(mended.batch)
-    assert (after.context, after.baselines) == ("x&y", {"chatgpt": "1 > 0"})
-    assert mended.counters["entity"] == 2
+def test_a_clean_record_comes_back_as_it_is() -> None:
+    clean = record("头痛怎么办？", "多休息。")
+    outcome = repair_record(clean)
+    assert outcome.record is clean
+    assert outcome.findings == ()
+
+
+def test_simplify_reaches_every_text_of_a_record() -> None:
+    outcome = repair_record(record("頭痛", "請多休息"), simplify=True)
+    assert outcome.record is not None
+    assert [turn.text for turn in outcome.record.turns] == ["头痛", "请多休息"]

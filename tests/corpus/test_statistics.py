@@ -13,7 +13,16 @@ from mulmed.corpus.batch import to_batch
 from mulmed.corpus.record import Record, Split, Task, Turn
 from mulmed.corpus.sources import read
 from mulmed.corpus.sources.layout import Found
-from mulmed.corpus.statistics import histogram, histograms, lengths, splits, statistics, table1
+from mulmed.corpus.statistics import (
+    histogram,
+    histograms,
+    lengths,
+    removals_by_group,
+    splits,
+    statistics,
+    table1,
+)
+from mulmed.recipe import Source
 
 REAL = Path(os.environ.get("MULMED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -59,7 +68,7 @@ def test_table1_has_a_row_a_source_task_and_language() -> None:
             name: means.get(name) for name in names
         }
 
-    assert table1(BATCH) == [
+    assert table1(lengths(BATCH)) == [
         row("plos", "summary", "en", 2, abstract=2.5, summary=1.5),
         # a dialogue's later rounds count as turns, not as length
         row("haodf", "dialogue", "zh", 2, question=3.5, answer=2.0, turns=2.5),
@@ -77,7 +86,7 @@ def test_splits_count_every_record_once() -> None:
 
 
 def test_histograms_name_field_and_unit() -> None:
-    assert [(h["source"], h["field"], h["unit"]) for h in histograms(BATCH)] == [
+    assert [(h["source"], h["field"], h["unit"]) for h in histograms(lengths(BATCH))] == [
         ("alpaca", "answer", "words"),
         ("alpaca", "question", "words"),
         ("haodf", "answer", "characters"),
@@ -107,7 +116,9 @@ def test_a_histogram_holds_every_value_in_its_bar(values: list[int]) -> None:
 
 
 def test_each_part_is_measured_at_its_own_stage() -> None:
-    result = statistics(BATCH, BATCH.head(3), BATCH.head(2))
+    result = statistics(
+        lengths(BATCH), lengths(BATCH.head(3)), BATCH.head(2), removals={}, mentions={"drug kept": 3}
+    )
     assert sum(row["size"] for row in result["table1_raw"]) == 6
     assert sum(row["size"] for row in result["table1"]) == 3
     assert sum(sum(h["counts"]) for h in result["lengths"]) == 3 * 2
@@ -120,9 +131,18 @@ def test_real_haodf_questions_are_as_long_as_the_paper_says() -> None:
     path = REAL / "haodf/COVID-Dialogue-Dataset-Chinese.txt.gz"
     records = [
         Record("id", item.parsed.task, "zh", item.parsed.turns, "haodf", path.name, item.row)
-        for item in read("meddialog-zh", path)
+        for item in read(Source(layout="meddialog-zh", path=path.name, language="zh"), path)
         if isinstance(item, Found)
     ]
     mean = lengths(to_batch(records))["question"].mean()
     assert isinstance(mean, float)
     assert 140 < mean < 160
+
+
+def test_removals_are_told_by_group() -> None:
+    counts = {"age records": 50, "age removed": 1, "none records": 900, "none removed": 0}
+    age, none = removals_by_group(counts)
+    assert (age["group"], age["records"], age["removed"], age["share"]) == ("age", 50, 1, 0.02)
+    assert age["low"] == pytest.approx(0.0035, abs=5e-5)  # Wilson 1927, as statsmodels gives it
+    assert age["high"] == pytest.approx(0.1050, abs=5e-5)
+    assert none["share"] == 0

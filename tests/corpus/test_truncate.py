@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulmed.corpus.batch import from_batch, to_batch
+from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.truncate import cut, importance, leading_sentences, shorten, truncate
+from mulmed.corpus.salience import Role, clinical_mentions, importance
+from mulmed.corpus.stage import Outcome
+from mulmed.corpus.truncate import clinical_counts, cut, shorten, truncate_records
 from mulmed.errors import MulmedError
 
 
@@ -38,9 +41,27 @@ def record(*texts: str, **more: Any) -> Record:
 
 
 def fitted(one: Record, cutoff: int = 60) -> tuple[Record, dict[str, int]]:
-    result = truncate(to_batch([one]), cutoff, OVERHEAD, words)
-    (after,) = from_batch(result.batch)
-    return after, {a["rule"]: a["count"] for a in result.audit.to_dicts()}
+    """The record shortened, and how often each rule fired; what the audit says is checked on the way."""
+    (outcome,) = truncate_records([one], cutoff, OVERHEAD, words)
+    assert outcome.record is not None
+    texts = {f"turns[{i}]": t.text for i, t in enumerate(one.turns)} | {"context": one.context}
+    changed = dict(texts)
+    for field in texts:
+        edits = [f.edit for f in outcome.findings if f.field == field and f.edit]
+        changed[field] = apply(texts[field], edits)
+        assert [f.removed for f in outcome.findings if f.field == field] == [
+            texts[field][e.start : e.end] for e in edits
+        ]
+    gone = len(one.turns) - len(outcome.record.turns)
+    assert [changed[f"turns[{i}]"] for i in range(len(one.turns))] == [
+        *[""] * gone, *(t.text for t in outcome.record.turns)
+    ]  # fmt: skip
+    assert changed["context"] == outcome.record.context
+    return outcome.record, dict(Counter(f.rule for f in outcome.findings))
+
+
+def shortened(text: str, budget: int, language: str, role: Role = "question") -> str:
+    return apply(text, shorten(text, budget, language, role, words))
 
 
 def sentence(n: int, word: str = "filler") -> str:
@@ -63,26 +84,29 @@ def test_the_answer_stays_whole_and_the_question_keeps_what_matters() -> None:
         "My son is 4 years old. He has a fever of 39.5 °C since 3 days. Should I go to the hospital?"
     )
     assert after.turns[1].text == sentence(15)
-    assert (rules, after.answer_cut) == ({"question shortened": 1}, False)
+    assert (rules, after.answer_cut) == ({"question shortened": 2}, False)
 
 
-def test_a_long_answer_leaves_the_question_a_quarter_and_ends_with_a_sentence() -> None:
+def test_a_long_answer_leaves_the_question_a_quarter() -> None:
     # 60 - 20 = 40 tokens for texts: a quarter, 10, for the question, 30 for the answer.
     one = record(sentence(9) + sentence(9), sentence(16) + sentence(10) + sentence(10))
     after, rules = fitted(one)
-    assert after.turns == (
-        Turn("user", sentence(9).strip()),
-        Turn("assistant", (sentence(16) + sentence(10)).strip()),
-    )
+    assert after.turns[0].text == sentence(9).strip()
+    assert after.turns[1].text == sentence(16) + sentence(10)
+    assert rules == {"question shortened": 1, "answer shortened": 1}
+
+
+def test_an_answer_keeps_its_advice_and_its_end() -> None:
+    answer = "It is a sprain. " + sentence(14) + sentence(14) + "Take 400 mg of ibuprofen. Rest well."
+    after, rules = fitted(record("Why is that?", answer))
+    assert after.turns[1].text == "It is a sprain. " + sentence(14) + "Take 400 mg of ibuprofen. Rest well."
+    assert (rules, after.answer_cut) == ({"answer shortened": 1}, False)
+
+
+def test_an_answer_without_its_end_is_marked() -> None:
+    after, _ = fitted(record("Why is that?", "Take it twice daily. " + sentence(60)))
+    assert after.turns[1].text.startswith("Take it twice daily.")
     assert after.answer_cut
-    assert rules == {"question shortened": 1, "answer cut": 1}
-
-
-def test_a_short_question_gives_the_answer_the_rest() -> None:
-    after, rules = fitted(record("Why is that?", sentence(20) + sentence(16) + sentence(9)))
-    assert after.turns[0].text == "Why is that?"
-    assert after.turns[1].text == (sentence(20) + sentence(16)).strip()
-    assert (rules, after.answer_cut) == ({"answer cut": 1}, True)
 
 
 def test_an_answer_of_one_endless_sentence_is_cut_within_it() -> None:
@@ -91,31 +115,34 @@ def test_an_answer_of_one_endless_sentence_is_cut_within_it() -> None:
     assert after.answer_cut
 
 
-def test_whole_leading_rounds_are_kept() -> None:
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_the_oldest_rounds_of_a_dialogue_go(split: str) -> None:
     rounds = [sentence(6), sentence(7)] * 4
     # 20 + 2 x 5 template + 3 x 13 words = 69 tokens: three rounds fit into 70, not four.
-    after, rules = fitted(record(*rounds), cutoff=70)
-    assert [t.text for t in after.turns] == rounds[:6]
-    assert (rules, after.answer_cut) == ({"rounds": 1}, False)
+    cutoff = 63 if split == "test" else 70  # the reference need not fit
+    after, rules = fitted(record(*rounds, split=split), cutoff=cutoff)
+    assert [t.text for t in after.turns] == rounds[2:]
+    assert (rules, after.answer_cut) == ({"oldest turns": 2}, False)
 
 
-def test_a_first_round_too_long_for_itself_is_shortened() -> None:
-    one = record(sentence(30) + "What is it?", sentence(20), "And now?", sentence(5))
+def test_a_last_round_too_long_for_itself_is_shortened() -> None:
+    one = record("And now?", sentence(5), sentence(30) + "What is it?", sentence(20))
     after, rules = fitted(one)
     assert len(after.turns) == 2
-    assert rules == {"rounds": 1, "question shortened": 1}
-    assert after.turns[0].text.endswith("What is it?")
+    assert rules == {"oldest turns": 2, "question shortened": 1}
+    assert after.turns[0].text == "What is it?"
 
 
-def test_test_records_keep_reference_and_latest_rounds() -> None:
+def test_test_records_keep_their_reference() -> None:
     reference = sentence(300)
     rounds = [sentence(10), sentence(10), sentence(9), sentence(9), "So what now?", reference]
     after, rules = fitted(record(*rounds, split="test"))
     assert [t.text for t in after.turns] == rounds[2:]  # 20 + 5 + 9 + 9 + 3 = 46 of 60
-    assert rules == {"rounds": 1}
-    after, rules = fitted(record(sentence(30) + "Should I worry?" + sentence(30), reference, split="test"))
+    assert rules == {"oldest turns": 2}
+    after, rules = fitted(record(sentence(30) + "Should I worry? " + sentence(30), reference, split="test"))
     assert after.turns[1].text == reference
-    assert (rules, after.answer_cut) == ({"question shortened": 1}, False)
+    assert (set(rules), after.answer_cut) == ({"question shortened"}, False)
+    assert "Should I worry?" in after.turns[0].text
 
 
 def test_the_context_counts_and_is_shortened_before_the_instruction() -> None:
@@ -125,29 +152,122 @@ def test_the_context_counts_and_is_shortened_before_the_instruction() -> None:
     assert after.context == sentence(15).strip()
 
 
+def test_an_abstract_keeps_its_aims_and_findings() -> None:
+    abstract = (
+        "Asthma is common. " + sentence(12) + "We investigated whether salt matters. " + sentence(12)
+        + "Salt intake was associated with more attacks. " + sentence(12) + "Diet deserves attention."
+    )  # fmt: skip
+    after, _ = fitted(record(abstract, sentence(20), task="summary"))
+    assert after.turns[0].text == (
+        "Asthma is common. We investigated whether salt matters. "
+        "Salt intake was associated with more attacks. Diet deserves attention."
+    )
+
+
+def test_negation_drug_dose_and_allergy_go_last() -> None:
+    for kept in (
+        "I am allergic to nuts.",
+        "I take amoxicillin now.",
+        "It was 20 mg then.",
+        "I never fainted there.",
+    ):
+        text = f"Hello there doctor. {sentence(6)}{kept} {sentence(6)}Kind regards to you."
+        assert shortened(text, 8, "en") == "Hello there doctor. " + kept
+    text = "医生您好。" + "今天天气很好。" * 3 + "孩子对青霉素过敏。" + "今天天气很好。" * 3 + "谢谢您了。"
+    assert shortened(text, 16, "zh") == "医生您好。孩子对青霉素过敏。"
+
+
 def test_chinese_is_cut_at_sentences_and_clauses() -> None:
     text = "我今年五十岁。平时喜欢散步，天气也好，花都开了。最近头痛三天，血压150/95。该吃什么药？"
-    assert shorten(text, 24, "zh", words) == "我今年五十岁。最近头痛三天，血压150/95。该吃什么药？"
-    assert shorten("头痛" * 40, 10, "zh", words) == "头痛" * 5
+    assert shortened(text, 24, "zh") == "我今年五十岁。最近头痛三天，血压150/95。该吃什么药？"
+    assert shortened("头痛" * 40, 10, "zh") == "头痛" * 5
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "whole"),
+    [
+        ("take 5 mg of it", "en", "5 mg"), ("at 120/80 mmHg or so", "en", "120/80 mmHg"),
+        ("use 2 - 3 tablets now", "en", "2 - 3 tablets"), ("体温38.5℃左右", "zh", "38.5℃"),
+        ("饭后每日3次服用", "zh", "每日3次"), ("服用0.5 毫克即可", "zh", "0.5 毫克"), ("服用两片即可", "zh", "两片"),
+        ("共3，000毫升水", "zh", "3，000毫升"),
+    ],
+)  # fmt: skip
+def test_a_number_is_never_parted_from_its_unit(text: str, language: str, whole: str) -> None:
+    def characters(texts: Sequence[str]) -> list[int]:
+        return [len(t) for t in texts]
+
+    start = text.index(whole)
+    for budget in range(len(text)):
+        left = text[: cut(text, budget, language, characters)]
+        assert not start < len(left) < start + len(whole)
+        assert len(left) <= budget
+    for budget in range(1, len(text)):
+        left = apply(text, shorten(text, budget, language, "question", characters))
+        assert whole in left or not set(whole) & set("0123456789两") & set(left)
 
 
 def test_a_template_without_room_is_an_error() -> None:
     with pytest.raises(MulmedError, match="takes 20 of 30 tokens"):
-        truncate(to_batch([]), 30, OVERHEAD, words)
+        truncate_records([], 30, OVERHEAD, words)
 
 
-def test_cut_and_leading_sentences() -> None:
-    assert cut("one two three four", 2, "en", words) == "one two"
-    assert cut("头痛三天了", 3, "zh", words) == "头痛三"
-    assert cut("a" * 10, 3, "en", lambda ts: [len(t) for t in ts]) == "aaa"
-    assert leading_sentences("Go now. Rest a lot. Bye.", 5, "en", words) == "Go now. Rest a lot."
+def test_cut() -> None:
+    assert cut("one two three four", 2, "en", words) == len("one two")
+    assert cut("头痛三天了", 4, "zh", words) == 4
+    assert cut("a" * 10, 3, "en", lambda ts: [len(t) for t in ts]) == 3
+
+
+class Bounded:
+    """Counts words; its bounds are far too high."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+
+    def at_most(self, texts: Sequence[str]) -> list[int]:
+        return [3 * n for n in words(texts)]
+
+    def __call__(self, texts: Sequence[str]) -> list[int]:
+        self.counted += len(texts)
+        return words(texts)
+
+
+def test_bounds_spare_counting_and_change_nothing() -> None:
+    records = [record(sentence(n), sentence(n)) for n in (2, 3, 15, 30)]
+    count = Bounded()
+    assert truncate_records(records[:2], 60, OVERHEAD, count) == [Outcome(r) for r in records[:2]]
+    assert count.counted == 0
+    assert truncate_records(records, 60, OVERHEAD, count) == truncate_records(records, 60, OVERHEAD, words)
+
+
+def test_clinical_mentions() -> None:
+    text = "No allergies. I don't take amoxicillin or 20 mg of omeprazole, but 5mg Warfarin; in April, my cholesterol."
+    assert clinical_mentions(text, "en") == {"allergy": 1, "dose": 2, "drug": 3, "negation": 2}
+    assert clinical_mentions("对青霉素过敏，没有发烧，不过在吃布洛芬每次两片，头孢0.5克。", "zh") == {
+        "allergy": 1, "dose": 2, "drug": 3, "negation": 1
+    }  # fmt: skip
+
+
+def test_mentions_are_counted_against_cutting_at_the_right() -> None:
+    one = record(sentence(30) + "I take 5 mg of warfarin.", "Never stop it. " + sentence(10))
+    outcomes = truncate_records([one, record("Hi.", "No.")], 60, OVERHEAD, words)
+    counts = clinical_counts([one, record("Hi.", "No.")], outcomes, 60, OVERHEAD, words)
+    # 40 words fit: the first 30 are filler, then the question's end, four words of the answer.
+    assert counts["records"] == 1
+    assert (counts["drug before"], counts["drug kept"], counts["drug cut at the right"]) == (1, 1, 1)
+    late = record(sentence(45) + "I take 5 mg of warfarin.", "Never stop it. " + sentence(10))
+    counts = clinical_counts([late], truncate_records([late], 60, OVERHEAD, words), 60, OVERHEAD, words)
+    assert (counts["dose before"], counts["dose kept"], counts["dose cut at the right"]) == (1, 1, 0)
+    assert (counts["negation before"], counts["negation kept"], counts["negation cut at the right"]) == (
+        2,
+        2,
+        0,
+    )
 
 
 def test_importance_ranks_place_and_clinical_content() -> None:
-    scores = importance(
-        ["Hello all.", "We like tea.", "Fever 39.5 °C for 3 days.", "We like it.", "Bye now."]
-    )
-    assert sorted(range(5), key=lambda i: -scores[i]) == [2, 0, 4, 1, 3]
+    parts = ["Hello all.", "We like tea.", "Fever 39.5 °C for 3 days.", "We like it.", "Bye now."]
+    scores = importance(parts, "en", "question")
+    assert sorted(range(5), key=lambda i: (-scores[i][0], -scores[i][1], i)) == [2, 0, 4, 1, 3]
 
 
 _SENTENCES = st.lists(
@@ -180,16 +300,18 @@ def test_everything_fits_and_nothing_is_empty_or_invented(
     texts: list[str], split: str, cutoff: int, language: str, context: str
 ) -> None:
     one = record(*texts, split=split, language=language, context=context)
-    (after,) = from_batch(truncate(to_batch([one]), cutoff, OVERHEAD, jumpy).batch)
+    (outcome,) = truncate_records([one], cutoff, OVERHEAD, jumpy)
+    after = outcome.record
+    assert after is not None
     rounds = len(after.turns) // 2
     read = [after.context, *(t.text for t in (after.turns[:-1] if split == "test" else after.turns))]
     assert sum(jumpy(read)) + 20 + 5 * (rounds - 1) <= cutoff
     assert all(turn.text for turn in after.turns)
     if split == "test":
         assert after.turns[-1].text == texts[-1]
-    kept = one.turns[-len(after.turns) :] if split == "test" else one.turns[: len(after.turns)]
+    kept = one.turns[-len(after.turns) :]
     for new, old in zip(after.turns, kept, strict=True):
         letters = iter(old.text)
         assert all(letter in letters for letter in new.text)  # a subsequence of the original
     if not after.answer_cut:
-        assert after.turns[-1].text == kept[-1].text
+        assert after.turns[-1].text.rstrip()[-1] == kept[-1].text.rstrip()[-1]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-
-from mulmed.corpus.batch import StageResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +30,31 @@ class Passage:
     by_source: Mapping[str, int]
 
 
-def passage(stage: str, before: pl.DataFrame, result: StageResult) -> Passage:
-    """What ``stage`` did, by its own audit.
-
-    Raises:
-        RuntimeError: the stage dropped a record without an audit row, audited as dropped one that it
-            kept, or made one up: a mistake in the stage, not in the data.
-    """
-    audited = set(result.audit.filter(pl.col("action") == "dropped")["id"])
-    before_ids, after_ids = set(before["id"]), set(result.batch["id"])
-    if audited != before_ids - after_ids or not after_ids <= before_ids:
-        raise RuntimeError(f"the audit of stage {stage!r} does not account for every record")
-    return Passage(
-        stage,
-        records_in=before.height,
-        records_out=result.batch.height,
-        changed=result.audit.filter(pl.col("action") == "changed")["id"].n_unique(),
-        rules=rule_counts(result.audit),
-        by_source=source_counts(result.batch),
-    )
+def together(chunks: Sequence[Sequence[Passage]]) -> list[Passage]:
+    """The passages of the whole corpus, from those of its chunks, which went through the same stages."""
+    whole = []
+    for same in zip(*chunks, strict=True):
+        rules: Counter[str] = Counter()
+        by_source: Counter[str] = Counter()
+        for passage in same:
+            rules.update(passage.rules)
+            by_source.update(passage.by_source)
+        whole.append(
+            Passage(
+                same[0].stage,
+                sum(p.records_in for p in same),
+                sum(p.records_out for p in same),
+                sum(p.changed for p in same),
+                dict(sorted(rules.items())),
+                dict(sorted(by_source.items())),
+            )
+        )
+    return whole
 
 
 def rule_counts(audit: pl.DataFrame) -> dict[str, int]:
     """Sum of ``count`` by rule."""
     return dict(audit.group_by("rule").agg(pl.col("count").sum()).sort("rule").iter_rows())
-
-
-def source_counts(batch: pl.DataFrame) -> dict[str, int]:
-    """Records by source."""
-    return dict(batch.group_by("source").len().sort("source").iter_rows())
 
 
 def funnel(sources: Iterable[str], passages: Iterable[Passage]) -> dict[str, Any]:

@@ -6,41 +6,43 @@ import hashlib
 import heapq
 import json
 import math
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mulmed.corpus import sources, statistics
-from mulmed.corpus.audit import Passage, funnel, passage, rule_counts, source_counts
-from mulmed.corpus.batch import Change, StageResult, audit_frame, to_batch
-from mulmed.corpus.decontaminate import decontaminate
-from mulmed.corpus.deduplicate import deduplicate
-from mulmed.corpus.deidentify import deidentify
+from mulmed.corpus.audit import Passage, funnel, rule_counts, together
+from mulmed.corpus.batch import AUDIT_SCHEMA, Change, audit_frame, from_batch, to_batch
+from mulmed.corpus.clean import Cleaned, First, Second, draw, first, overlaps, second
+from mulmed.corpus.decontaminate import Overlap, contaminated, index
+from mulmed.corpus.deduplicate import Duplicate, duplicates, shingles
+from mulmed.corpus.executor import executor
 from mulmed.corpus.files import resolve
-from mulmed.corpus.moderate import moderate
 from mulmed.corpus.record import Record, Split, record_id
-from mulmed.corpus.repair import repair
 from mulmed.corpus.sources.layout import Found, Rejected
-from mulmed.corpus.truncate import truncate
+from mulmed.corpus.truncate import CountTokens, Overhead
 from mulmed.errors import MulmedError
 from mulmed.recipe import Corpus, Holdout, Source
 
 Progress = Callable[[str, int, int], None]
+#: Records that are worked on together: some megabytes, so that handing them over costs next to nothing.
+CHUNK = 4096
 
 
 @dataclass(slots=True)
 class _Read:
-    """What came out of the sources."""
+    """What came out of the sources besides records."""
 
-    records: list[Record] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
-    over_limit: int = 0
+    over_limit: Counter[str] = field(default_factory=Counter)
+    by_source: Counter[str] = field(default_factory=Counter)
 
 
 def build_corpus(
@@ -50,19 +52,20 @@ def build_corpus(
     *,
     seed: int,
     cutoff: int,
-    overhead: Mapping[tuple[str, str], tuple[int, int]],
-    count_tokens: Callable[[Sequence[str]], list[int]],
+    overhead: Overhead,
+    count_tokens: CountTokens,
     progress: Progress | None = None,
 ) -> None:
     """Write ``records.parquet``, ``audit.parquet``, ``rejected.jsonl``, ``funnel.json`` and
-    ``statistics.json`` into ``out``; the same settings and files give the same bytes.
+    ``statistics.json`` into ``out``; the same settings and files give the same bytes, wherever and in
+    however many processes the work is done.
 
     Args:
         data: folder that the sources' paths are relative to.
         seed: decides, with the question, which side of a split a record falls on.
         cutoff: tokens an example may have, template included.
         overhead: (task, language) -> tokens of the template for the first round, for each later one.
-        count_tokens: number of tokens of each of some texts.
+        count_tokens: number of tokens of each of some texts; sent to the workers.
         progress: called with the stage's name, how much of it is done, and of how much.
 
     Raises:
@@ -71,87 +74,159 @@ def build_corpus(
     """
     report = progress or (lambda *_: None)
     out.mkdir(parents=True, exist_ok=True)
-    read = _read_all(settings, data, out / "rejected.jsonl", seed, report)
-    _write_lines(out / "rejected.jsonl", read.rejected)
+    read = _Read()
+    with executor(settings.executor) as mapping:
+        chunks = _chunks(settings, data, out / "rejected.jsonl", seed, read, report)
+        cleaned = list(mapping(partial(first, First(settings, seed)), chunks))
+        # Read before anything else can fail, so that the reasons are there to be looked up.
+        _write_lines(out / "rejected.jsonl", read.rejected)
 
-    batch = as_read = to_batch(read.records)
-    audits = [audit_frame(read.changes)]
-    passages = [_reading(read, batch, audits[0])]
-    whole = batch
-    for stage, clean in _stages(settings, cutoff, overhead, count_tokens):
-        whole = batch  # in the end, what the last stage, truncate, was given
-        report(stage, 0, batch.height)
-        result = clean(batch)
-        passages.append(passage(stage, batch, result))
-        report(stage, batch.height, batch.height)
-        audits.append(result.audit)
-        batch = result.batch
+        repeated: dict[str, Duplicate] = {}
+        if settings.deduplicate is not None:
+            report("comparing records", 0, 0)
+            sketches = pl.concat([c.sketches for c in cleaned if c.sketches is not None])
+            repeated = duplicates(sketches, partial(_shingles_of, cleaned), settings.deduplicate)
+        leaked: dict[str, Overlap] = {}
+        if settings.decontaminate is not None:
+            left = [c.batch.filter(~pl.col("id").is_in(list(repeated))) for c in cleaned]
+            tests = index(list(_test_records(left)), settings.decontaminate)
+            hits = []
+            for found in mapping(partial(overlaps, tests), left):
+                hits.append(found)
+                report("chunks compared with the test set", len(hits), len(left))
+            leaked = contaminated(pl.concat(hits))
+
+        work = Second(settings, repeated, leaked, cutoff, overhead, count_tokens)
+        shortened = []
+        for done in mapping(partial(second, work), (c.batch for c in cleaned)):
+            shortened.append(done)
+            report("chunks shortened", len(shortened), len(cleaned))
+
+    batch = pl.concat([c.batch for c in shortened])
+    read_audit = audit_frame(read.changes)
+    passages = [
+        _reading(read, read_audit),
+        *together([c.passages for c in cleaned]),
+        *together([c.passages for c in shortened]),
+    ]
     _check_splits(settings, batch, passages)
+    audit = _in_order([read_audit, *(c.audit for c in cleaned), *(c.audit for c in shortened)], passages)
 
     _write_parquet(out / "records.parquet", batch)
-    _write_parquet(out / "audit.parquet", pl.concat(audits))
+    _write_parquet(out / "audit.parquet", audit)
     _write_json(out / "funnel.json", funnel(settings.sources, passages))
-    _write_json(out / "statistics.json", statistics.statistics(as_read, whole, batch))
+    _write_json(
+        out / "statistics.json",
+        statistics.statistics(
+            pl.concat([c.lengths for c in cleaned]),
+            pl.concat([c.lengths for c in shortened]),
+            batch,
+            removals=_sum(c.counts for c in cleaned),
+            mentions=_sum(c.counts for c in shortened),
+        )
+        | {"records_sha256": hashlib.sha256(b"".join(c.digests for c in shortened)).hexdigest()},
+    )
 
 
-def _stages(
-    settings: Corpus,
-    cutoff: int,
-    overhead: Mapping[tuple[str, str], tuple[int, int]],
-    count_tokens: Callable[[Sequence[str]], list[int]],
-) -> Iterator[tuple[str, Callable[[pl.DataFrame], StageResult]]]:
-    """The stages that are switched on, in their order.
-
-    Text is mended before anything is looked for in it; duplicates are found after masking has made
-    equal what differs in a name alone; texts are cut last, so that every rule saw them whole.
-    """
-    if settings.repair:
-        yield "repair", repair
-    if settings.deidentify:
-        yield "deidentify", deidentify
-    if settings.moderate:
-        yield "moderate", moderate
-    if settings.deduplicate:
-        yield "deduplicate", deduplicate
-    if (overlap := settings.decontaminate) is not None:
-        yield "decontaminate", lambda batch: decontaminate(batch, overlap)
-    yield "truncate", lambda batch: truncate(batch, cutoff, overhead, count_tokens)
+def _in_order(audits: Sequence[pl.DataFrame], passages: Sequence[Passage]) -> pl.DataFrame:
+    """One audit, stage by stage, in which the records keep the corpus's order."""
+    order = {p.stage: i for i, p in enumerate(passages)}
+    whole = pl.concat(audits) if audits else pl.DataFrame(schema=AUDIT_SCHEMA)
+    rank = pl.col("stage").replace_strict(order, return_dtype=pl.Int8)
+    return whole.sort(rank, maintain_order=True)
 
 
-def _read_all(settings: Corpus, data: Path, rejected_file: Path, seed: int, report: Progress) -> _Read:
-    read = _Read()
-    for done, (name, source) in enumerate(settings.sources.items()):
-        report("read", done, len(settings.sources))
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(sorted(total.items()))
+
+
+def _test_records(batches: Sequence[pl.DataFrame]) -> Iterator[Record]:
+    for batch in batches:
+        yield from from_batch(batch.filter(pl.col("split") == "test"))
+
+
+def _shingles_of(cleaned: Sequence[Cleaned], ids: Sequence[str]) -> pl.DataFrame:
+    wanted = [c.batch.filter(pl.col("id").is_in(list(ids))) for c in cleaned]
+    return shingles(list(from_batch(pl.concat(wanted))))
+
+
+def _chunks(
+    settings: Corpus, data: Path, rejected_file: Path, seed: int, read: _Read, report: Progress
+) -> Iterator[pl.DataFrame]:
+    """The records of all sources as read, in chunks that do not depend on who works on them."""
+    records = _read_all(settings, data, rejected_file, seed, read, report)
+    while chunk := list(islice(records, CHUNK)):
+        yield to_batch(chunk)
+
+
+def _read_all(
+    settings: Corpus, data: Path, rejected_file: Path, seed: int, read: _Read, report: Progress
+) -> Iterator[Record]:
+    paths = {
+        name: resolve(data, source.paths, where=f"corpus.sources.{name}.path")
+        for name, source in settings.sources.items()
+    }
+    sizes = {path: path.stat().st_size for found in paths.values() for path in found}
+    behind = 0  # bytes of the files that are done
+    for name, source in settings.sources.items():
         rejected_before = len(read.rejected)
-        found = list(_read_source(name, source, data, seed, read))
-        rejected = read.rejected[rejected_before:]
-        if not found or len(rejected) > source.max_rejected * (len(found) + len(rejected)):
-            _write_lines(rejected_file, read.rejected)
-            raise _too_many_rejected(name, source, len(found), rejected, rejected_file)
-        if source.limit is not None and len(found) > source.limit:
-            read.over_limit += len(found) - source.limit
-            chosen = heapq.nsmallest(source.limit, found, key=lambda pair: _draw(seed, "limit", pair[0].id))
-            kept = {record.id for record, _ in chosen}
-            found = [pair for pair in found if pair[0].id in kept]
+
+        def advance(path: Path, characters: int, behind: int = behind) -> None:
+            # How much of a compressed file is read is not known; what came out of it comes near.
+            report("KiB cleaned", (behind + min(characters, sizes[path])) >> 10, sum(sizes.values()) >> 10)
+
+        found = _read_source(name, source, paths[name], read, advance)
+        if source.limit is not None:
+            found = _limited(found, source.limit, seed, read)
         for record, changes in found:
-            read.records.append(record)
+            read.by_source[name] += 1
             read.changes.extend(changes)
-    report("read", len(settings.sources), len(settings.sources))
-    return read
+            yield record
+        rejected = read.rejected[rejected_before:]
+        usable = read.by_source[name]
+        if not usable or len(rejected) > source.max_rejected * (
+            usable + len(rejected) + read.over_limit[name]
+        ):
+            _write_lines(rejected_file, read.rejected)
+            raise _too_many_rejected(name, source, usable + read.over_limit[name], rejected, rejected_file)
+        behind += sum(sizes[path] for path in paths[name])
+    report("KiB cleaned", behind >> 10, behind >> 10)
+
+
+def _limited(
+    found: Iterable[tuple[Record, list[Change]]], limit: int, seed: int, read: _Read
+) -> Iterator[tuple[Record, list[Change]]]:
+    """As many as the limit allows, chosen by their ids' hashes, in the order of the files."""
+    everything = list(found)
+    chosen = heapq.nsmallest(limit, everything, key=lambda pair: draw(seed, "limit", pair[0].id))
+    kept = {record.id for record, _ in chosen}
+    for record, changes in everything:
+        if record.id in kept:
+            yield record, changes
+        else:
+            read.over_limit[record.source] += 1
 
 
 def _read_source(
-    name: str, source: Source, data: Path, seed: int, read: _Read
+    name: str,
+    source: Source,
+    paths: Sequence[Path],
+    read: _Read,
+    advance: Callable[[Path, int], None],
 ) -> Iterator[tuple[Record, list[Change]]]:
     """Usable records with what their reader changed; unusable ones go to ``read.rejected``."""
     seen: set[str] = set()
-    for path in resolve(data, source.paths, where=f"corpus.sources.{name}.path"):
-        for item in sources.read(source.layout, path, source.turns):
+    for path in paths:
+        characters = 0
+        for number, item in enumerate(sources.read(source, path)):
             if isinstance(item, Rejected):
                 where = {"source": name, "file": path.name, "row": item.row, "line": item.line}
                 read.rejected.append(where | {"reason": item.reason})
                 continue
-            record = _record(name, source, path.name, item, seed)
+            record = _record(name, source, path.name, item)
             if record.id in seen:
                 raise MulmedError(
                     f"Two files named {path.name} hold the same record in the same place.",
@@ -159,12 +234,14 @@ def _read_source(
                     remedy="Name only one of the copies.",
                 )
             seen.add(record.id)
+            characters += sum(len(turn.text) for turn in record.turns)
+            if number % CHUNK == 0:
+                advance(path, characters)
             yield record, _changes(record, item)
 
 
-def _record(name: str, source: Source, file: str, item: Found, seed: int) -> Record:
+def _record(name: str, source: Source, file: str, item: Found) -> Record:
     parsed = item.parsed
-    key = _question_key(parsed.turns[0].text, parsed.context)
     return Record(
         id=record_id(name, file, item.row, parsed.turns, parsed.context),
         task=parsed.task,
@@ -174,40 +251,15 @@ def _record(name: str, source: Source, file: str, item: Found, seed: int) -> Rec
         file=file,
         row=item.row,
         context=parsed.context,
-        split=_split(source.split, key, seed),
         baselines=parsed.baselines,
     )
 
 
 def _changes(record: Record, item: Found) -> list[Change]:
-    texts = (*(turn.text for turn in record.turns), record.context, *record.baselines.values())
-    after = sum(map(len, texts))
-    before = after + sum(note.characters for note in item.parsed.notes)
     return [
-        Change(record.id, record.source, "read", "changed", note.rule, note.count, before, after)
+        Change(record.id, record.source, "read", "changed", note.rule, note.count, removed=note.characters)
         for note in item.parsed.notes
     ]
-
-
-def _question_key(question: str, context: str) -> str:
-    """What two records that ask the same have in common: letters and digits alone, case folded."""
-    text = unicodedata.normalize("NFKC", f"{question} {context}").casefold()
-    return "".join(filter(str.isalnum, text)) or text
-
-
-def _draw(seed: int, purpose: str, key: str) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
-    digest = hashlib.sha256(f"{seed}\0{purpose}\0{key}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
-
-
-def _split(split: Split | Holdout, key: str, seed: int) -> Split:
-    if not isinstance(split, Holdout):
-        return split
-    drawn = _draw(seed, "split", key)
-    if drawn < split.test:
-        return "test"
-    return "validation" if drawn < split.test + split.validation else "train"
 
 
 def _too_many_rejected(
@@ -235,19 +287,20 @@ def _too_many_rejected(
     )
 
 
-def _reading(read: _Read, batch: pl.DataFrame, audit: pl.DataFrame) -> Passage:
+def _reading(read: _Read, audit: pl.DataFrame) -> Passage:
     """The first passage of the funnel: from the files' records to the table."""
     rules = rule_counts(audit)
     rules.update(Counter(f"rejected: {entry['reason']}" for entry in read.rejected))
-    if read.over_limit:
-        rules["over the limit"] = read.over_limit
+    usable, over = read.by_source.total(), read.over_limit.total()
+    if over:
+        rules["over the limit"] = over
     return Passage(
         "read",
-        records_in=batch.height + len(read.rejected) + read.over_limit,
-        records_out=batch.height,
+        records_in=usable + len(read.rejected) + over,
+        records_out=usable,
         changed=audit["id"].n_unique(),
         rules=rules,
-        by_source=source_counts(batch),
+        by_source=dict(sorted(read.by_source.items())),
     )
 
 

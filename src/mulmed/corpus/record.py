@@ -43,6 +43,7 @@ class Record:
         row: 0-based position of the record in that file.
         answer_cut: the last answer was cut to fit; it must not be followed by an end-of-text token.
         baselines: answers of other systems that the corpus itself carries, by system name.
+        tags: what the record is about that must not be overlooked: ``crisis`` (suicide, self-harm).
     """
 
     id: str
@@ -56,6 +57,7 @@ class Record:
     split: Split = "train"
     answer_cut: bool = False
     baselines: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
 
 def record_id(source: str, file: str, row: int, turns: tuple[Turn, ...], context: str = "") -> str:

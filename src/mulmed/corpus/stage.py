@@ -1,24 +1,30 @@
-"""What every cleaning stage shares: from a decision about each record to table, audit and counters."""
+"""What every cleaning stage shares: from a decision about each record to table and audit."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-import polars as pl
-
-from mulmed.corpus.batch import Change, StageResult, audit_frame, from_batch, to_batch
+from mulmed.corpus.batch import Change
+from mulmed.corpus.edits import Edit
 from mulmed.corpus.record import Record, Turn
 
 
-class Finding(NamedTuple):
-    """A rule that fired, on how many spans, and what may be told about it (never the words)."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that fired, how often, and what may be told about it (never the words).
+
+    Where it changed a stretch of one text, ``field`` and ``edit`` say which, and ``removed`` is what stood
+    there: the audit keeps its length and a keyed hash of it.
+    """
 
     rule: str
-    spans: int
+    count: int = 1
     detail: str = ""
+    field: str = ""
+    edit: Edit | None = None
+    removed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
 
 
-#: Cleans one text in a language; returns the text and what was found in it.
-TextFunction = Callable[[str, str], tuple[str, list[Finding]]]
+#: Cleans one text in a language: the text, and the edits that made it out of the one given.
+TextFunction = Callable[[str, str], tuple[str, Sequence[Edit]]]
 
 
 def texts_of(record: Record) -> list[str]:
@@ -39,60 +45,76 @@ def texts_of(record: Record) -> list[str]:
 
 
 def map_texts(record: Record, function: TextFunction) -> Outcome:
-    """The record with ``function`` applied to each of its texts, and the findings summed."""
-    findings: Counter[tuple[str, str]] = Counter()
+    """The record with ``function`` applied to each of its texts, and a finding an edit."""
+    findings: list[Finding] = []
 
-    def apply(text: str) -> str:
+    def apply(field: str, text: str) -> str:
         if not text:
             return text
-        cleaned, found = function(text, record.language)
-        for rule, count, detail in found:
-            findings[rule, detail] += count
+        cleaned, edits = function(text, record.language)
+        findings.extend(findings_of(field, text, edits))
         return cleaned
 
-    turns = tuple(Turn(t.role, apply(t.text)) for t in record.turns)
-    context = apply(record.context)
-    baselines = {system: apply(text) for system, text in record.baselines.items()}
+    turns = tuple(Turn(t.role, apply(f"turns[{i}]", t.text)) for i, t in enumerate(record.turns))
+    context = apply("context", record.context)
+    baselines = {system: apply(f"baselines[{system}]", text) for system, text in record.baselines.items()}
     if not findings:
         return Outcome(record)
-    return Outcome(
-        replace(record, turns=turns, context=context, baselines=baselines),
-        tuple(Finding(rule, count, detail) for (rule, detail), count in findings.items()),
-    )
+    return Outcome(replace(record, turns=turns, context=context, baselines=baselines), tuple(findings))
 
 
-def result(stage: str, decided: Iterable[tuple[Record, Outcome]]) -> StageResult:
-    """Table of the records kept, in their order, with one audit row for each finding."""
-    kept: list[Record] = []
-    changes: list[Change] = []
-    counters: Counter[str] = Counter()
-    for before, outcome in decided:
-        after = outcome.record
-        if after is not None:
-            kept.append(after)
-        if not outcome.findings:
-            continue
-        counters["records changed" if after is not None else "records dropped"] += 1
-        chars_before = sum(map(len, texts_of(before)))
-        chars_after = 0 if after is None else sum(map(len, texts_of(after)))
-        for rule, count, detail in outcome.findings:
-            counters[rule] += count
-            changes.append(
-                Change(
-                    id=before.id,
-                    source=before.source,
-                    stage=stage,
-                    action="changed" if after is not None else "dropped",
-                    rule=rule,
-                    count=count,
-                    chars_before=chars_before,
-                    chars_after=chars_after,
-                    detail=detail,
-                )
-            )
-    return StageResult(to_batch(kept), audit_frame(changes), dict(counters))
+def findings_of(field: str, text: str, edits: Iterable[Edit]) -> Iterator[Finding]:
+    """A finding for each edit of one field of a record, one a rule where several touched a stretch."""
+    for edit in edits:
+        for rule in edit.rule.split("+"):
+            yield Finding(rule, 1, edit.detail, field, edit, text[edit.start : edit.end])
 
 
-def each_record(batch: pl.DataFrame, stage: str, decide: Callable[[Record], Outcome]) -> StageResult:
-    """:func:`result` of a decision that looks at one record at a time."""
-    return result(stage, ((record, decide(record)) for record in from_batch(batch)))
+def changes_of(stage: str, before: Record, outcome: Outcome, key: bytes | None) -> Iterator[Change]:
+    """The audit rows of an outcome.
+
+    Args:
+        key: for the hashes of removed text. Without it there are none: whoever knows how a hash is made can
+            try all telephone numbers.
+    """
+    after = outcome.record
+    action = "dropped"
+    if after is not None:
+        same = (before.turns, before.context, before.baselines) == (
+            after.turns,
+            after.context,
+            after.baselines,
+        )
+        action = "tagged" if same else "changed"
+    whole = sum(map(len, texts_of(before))) if after is None else 0
+    for finding in outcome.findings:
+        edit = finding.edit
+        yield Change(
+            id=before.id,
+            source=before.source,
+            stage=stage,
+            action=action,
+            rule=finding.rule,
+            count=finding.count,
+            field=finding.field,
+            start=edit.start if edit else None,
+            end=edit.end if edit else None,
+            removed=len(finding.removed) if edit else whole,
+            removed_hash=keyed_hash(finding.removed, key) if key is not None and finding.removed else "",
+            replacement=_tellable(stage, edit.replacement) if edit else None,
+            detail=finding.detail,
+        )
+
+
+def _tellable(stage: str, replacement: str) -> str | None:
+    """A replacement as far as the audit may tell it.
+
+    Placeholders and surrogates name nobody. What another stage puts in place may: a telephone number
+    in ordinary digits where it stood in wide ones, a name that was unreadable.
+    """
+    return replacement if stage == "deidentify" or not any(map(str.isalnum, replacement)) else None
+
+
+def keyed_hash(text: str, key: bytes) -> str:
+    """16 hex digits of BLAKE2b over the text under a key of at most 64 bytes."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=8).hexdigest()

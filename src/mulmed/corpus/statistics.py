@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
+
+from mulmed.corpus.moderate import removal
 
 #: Languages written without spaces between words; their lengths are counted in characters.
 UNSPACED = ("zh", "ja")
@@ -49,13 +52,13 @@ def lengths(batch: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def table1(batch: pl.DataFrame) -> list[dict[str, Any]]:
-    """Size and mean lengths (see :func:`lengths`) by source, task and language, in order of appearance.
+def table1(measured: pl.DataFrame) -> list[dict[str, Any]]:
+    """Size and mean :func:`lengths` by source, task and language, in order of appearance.
 
     Means are rounded to two decimals, and ``None`` where they do not apply.
     """
     means = [pl.col(name).mean().round(2) for name in ("abstract", "summary", "question", "answer", "turns")]
-    grouped = lengths(batch).group_by("source", "task", "language", maintain_order=True)
+    grouped = measured.group_by("source", "task", "language", maintain_order=True)
     return grouped.agg(pl.len().alias("size"), *means).to_dicts()
 
 
@@ -65,10 +68,10 @@ def splits(batch: pl.DataFrame) -> list[dict[str, Any]]:
     return batch.group_by(names).len("records").sort(names).to_dicts()
 
 
-def histograms(batch: pl.DataFrame) -> list[dict[str, Any]]:
-    """Histogram of every field's lengths, by source and unit, see :func:`histogram`."""
+def histograms(measured: pl.DataFrame) -> list[dict[str, Any]]:
+    """Histogram of every field's :func:`lengths`, by source and unit, see :func:`histogram`."""
     fields = ("question", "answer", "abstract", "summary")
-    long = lengths(batch).unpivot(fields, index=["source", "unit"], variable_name="field").drop_nulls()
+    long = measured.unpivot(fields, index=["source", "unit"], variable_name="field").drop_nulls()
     names = ["source", "field", "unit"]
     return [
         dict(zip(names, key, strict=True)) | histogram(group["value"].to_list())
@@ -104,16 +107,47 @@ def _round_up(width: float) -> int:
         magnitude *= 10
 
 
-def statistics(read: pl.DataFrame, cleaned: pl.DataFrame, truncated: pl.DataFrame) -> dict[str, Any]:
+def statistics(
+    read: pl.DataFrame,
+    cleaned: pl.DataFrame,
+    written: pl.DataFrame,
+    *,
+    removals: Mapping[str, int],
+    mentions: Mapping[str, int],
+) -> dict[str, Any]:
     """The content of ``statistics.json``.
 
     Table 1 stands there as read and cleaned. Both it and the histograms measure the texts before they
     are cut to a tokenizer's budget, as the paper's Table 1 does: its summaries are longer than its
     cutoff. The counts of the splits are those of the records that are written.
+
+    Args:
+        read, cleaned: :func:`lengths` of the records as read, and before they are shortened.
+        written: the records in the end.
+        removals: ``GROUP records`` and ``GROUP removed`` (moderation).
+        mentions: :func:`~mulmed.corpus.truncate.clinical_counts` of the whole corpus.
     """
     return {
         "table1": table1(cleaned),
         "table1_raw": table1(read),
-        "splits": splits(truncated),
+        "splits": splits(written),
         "lengths": histograms(cleaned),
+        "removals_by_group": removals_by_group(removals),
+        "mentions": dict(mentions),
+        "tags": {
+            tag: count
+            for tag, count in written["tags"].explode().drop_nulls().value_counts().sort("tags").rows()
+        },
     }
+
+
+def removals_by_group(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """How many of the records that name a group of people moderation removed, with Wilson's 95% interval.
+
+    Records that name none are the line ``none``, those that name any ``any``.
+    """
+    groups = {name.removesuffix(" records") for name in counts if name.endswith(" records")}
+    return [
+        asdict(removal(group, counts[f"{group} records"], counts[f"{group} removed"]))
+        for group in sorted(groups)
+    ]

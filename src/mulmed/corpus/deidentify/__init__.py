@@ -1,74 +1,146 @@
-"""Identifiers replaced by placeholders, in the same form in every language.
+"""Identifiers replaced by placeholders, or by made-up values, in every text of a record.
 
-The placeholders, which are also the rules of the audit: ``NAME`` (of a person; titles stay), ``PHONE``,
-``EMAIL``, ``URL``, ``ID`` (national identity, social security, passport, insurance), ``ADDRESS`` (street and
-number), ``HOSPITAL`` (with a proper name), ``DATE_OF_BIRTH``, ``RECORD_NUMBER`` (hospital, outpatient, medical
-record), ``ACCOUNT`` (WeChat, QQ, bank and card numbers, other networks), each written ``[NAME]`` and so on. The
-audit has one more rule, ``SITE``: left-overs of earlier scrubbing that were taken out (:mod:`.residue`).
+The kinds, which are also the rules of the audit: ``NAME`` (of a person; titles stay), ``PHONE`` (and fax), ``EMAIL``,
+``URL``, ``IP``, ``ID`` (national identity, social security, passport, insurance, Aadhaar, PAN, driver's licence),
+``LICENSE`` (professional licences and certificates), ``RECORD_NUMBER`` (hospital, outpatient, medical record), ``ACCOUNT``
+(bank, card, WeChat, QQ, other networks), ``PLATE`` (vehicles), ``DEVICE`` (serial numbers), ``ADDRESS``, ``ZIP``, ``HOSPITAL`` (with a
+proper name), ``DATE_OF_BIRTH``, ``DATE``, ``AGE`` (see :mod:`.dates`), ``SITE`` (the sites the corpora come from, :mod:`.residue`).
 
-Ages, dates, doses, laboratory values, drugs, diseases and emergency numbers are clinical content and stay.
+Younger ages, months with their year, doses, laboratory values, drugs, diseases, eponyms and emergency numbers
+are clinical content and stay. Records that are nobody's (instructions, summaries of articles) lose what has a
+form or a cue; names and dates without a cue stay there, being those of public figures and events.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-import polars as pl
-
-from mulmed.corpus.batch import StageResult
-from mulmed.corpus.deidentify.names import find_names_en, find_names_zh
-from mulmed.corpus.deidentify.patterns import find_forms
-from mulmed.corpus.deidentify.places import find_addresses, find_hospitals_en, find_hospitals_zh
 from mulmed.corpus.deidentify.residue import scrub
-from mulmed.corpus.deidentify.spans import Span, without_overlaps
-from mulmed.corpus.stage import Finding, each_record, map_texts
+from mulmed.corpus.deidentify.rules import TRIGGERS, Known, Profile, find
+from mulmed.corpus.deidentify.spans import Span as Found
+from mulmed.corpus.deidentify.spans import without_overlaps
+from mulmed.corpus.deidentify.surrogates import Surrogates
+from mulmed.corpus.edits import Draft, Edit
+from mulmed.corpus.record import Record, Turn
+from mulmed.corpus.stage import Finding, Outcome, findings_of
 
-__all__ = ["PLACEHOLDERS", "deidentify", "deidentify_text", "find_identifiers"]
+if TYPE_CHECKING:
+    from mulmed.recipe import Deidentify
 
-PLACEHOLDERS = (
-    "NAME", "PHONE", "EMAIL", "URL", "ID", "ADDRESS", "HOSPITAL", "DATE_OF_BIRTH", "RECORD_NUMBER", "ACCOUNT",
+__all__ = ["KINDS", "DeidentifiedText", "Span", "deidentify_record", "deidentify_text"]
+
+KINDS = (
+    "NAME", "PHONE", "EMAIL", "URL", "IP", "ID", "LICENSE", "RECORD_NUMBER", "ACCOUNT", "PLATE", "DEVICE", "ADDRESS", "ZIP",
+    "HOSPITAL", "DATE_OF_BIRTH", "DATE", "AGE", "SITE",
 )  # fmt: skip
-_PLACEHOLDER = re.compile(r"\[(?:" + "|".join(PLACEHOLDERS) + r")\]")
+_PLACEHOLDER = re.compile(r"\[(?:" + "|".join(KINDS) + r")\]")
 
 
-def deidentify(batch: pl.DataFrame) -> StageResult:
-    """Records with the identifiers in all their texts masked. No record is dropped.
+class Span(NamedTuple):
+    """Characters ``start`` to ``end`` of the text as given, and what took their place.
 
-    The audit's rule is the placeholder, its count the number of spans; for Chinese identity numbers its
-    detail tells whether the checksum holds (they are masked either way).
+    ``kind`` is one of :data:`KINDS`, or several joined by ``+`` where a site's name stood inside.
     """
-    return each_record(batch, "deidentify", lambda record: map_texts(record, deidentify_text))
+
+    kind: str
+    start: int
+    end: int
+    replacement: str
 
 
-def deidentify_text(text: str, language: str) -> tuple[str, list[Finding]]:
-    """A text with placeholders, and how many there are of each. Applied again it changes nothing."""
-    text, sites, names = scrub(text)
-    found: Counter[tuple[str, str]] = Counter()
-    pieces, position = [], 0
-    for start, end, label, detail in find_identifiers(text, language):
-        pieces += [text[position:start], f"[{label}]"]
-        position = end
-        found[label, detail] += 1
-    found["SITE", ""] += sites
-    found["NAME", ""] += names
-    masked = "".join([*pieces, text[position:]])
-    return masked, [Finding(rule, n, detail) for (rule, detail), n in found.items() if n]
+@dataclass(frozen=True, slots=True)
+class DeidentifiedText:
+    """A text with its identifiers replaced, and where they stood. Spans are in order and do not overlap."""
+
+    text: str
+    spans: tuple[Span, ...]
 
 
-def find_identifiers(text: str, language: str) -> list[Span]:
-    """Stretches of the text that identify someone, in order and without overlaps."""
-    taken = [m.span() for m in _PLACEHOLDER.finditer(text)]
-    return without_overlaps(_find(text, language), taken)
+def deidentify_text(text: str, language: str | None = None, profile: Profile = "full") -> DeidentifiedText:
+    """A clinical text with placeholders in place of identifiers. Applied again it changes nothing.
+
+    Args:
+        text: a question, an answer or a whole dialogue.
+        language: ``en`` or ``zh``: only that language's rules for names, hospitals and addresses.
+            ``None``: both, each where the text has its script. What has a form of its own (numbers,
+            addresses on the net, dates) is found in every language.
+        profile: ``fast``: rules. ``full``: rules, and Chinese names by a model.
+
+    Raises:
+        MulmedError: ``full`` is asked, the text is Chinese, and the model is not installed.
+    """
+    ((cleaned, edits),) = _deidentify({"": text}, language, profile, True, _placeholder).values()
+    return DeidentifiedText(cleaned, tuple(Span(e.rule, e.start, e.end, e.replacement) for e in edits))
 
 
-def _find(text: str, language: str) -> Iterator[Span]:
-    yield from find_forms(text)
-    yield from find_addresses(text, language)
-    if language == "zh":
-        yield from find_hospitals_zh(text)
-        yield from find_names_zh(text)
-    else:
-        yield from find_hospitals_en(text)
-        yield from find_names_en(text)
+def deidentify_record(record: Record, settings: Deidentify, key: bytes) -> Outcome:
+    """A record with the identifiers in all its texts replaced. No record is dropped.
+
+    A name found in one text is replaced in all of them. With ``surrogates: consistent`` the made-up values are drawn under
+    ``key`` (at most 64 bytes) and the record's id: the same in all texts of the record, unrelated between records.
+
+    Raises:
+        MulmedError: as :func:`deidentify_text`.
+    """
+    texts = {f"turns[{i}]": turn.text for i, turn in enumerate(record.turns)}
+    texts["context"] = record.context
+    texts |= {f"baselines[{system}]": text for system, text in record.baselines.items()}
+    consistent = settings.surrogates == "consistent"
+    replacement = Surrogates(key, record.id, texts.values()) if consistent else _placeholder
+    clinical = record.task in ("qa", "dialogue")
+    cleaned = _deidentify(texts, record.language, settings.profile, clinical, replacement)
+    findings: list[Finding] = []
+    for field, (_, edits) in cleaned.items():
+        if edits:
+            findings += findings_of(field, texts[field], edits)
+    if not findings:
+        return Outcome(record)
+    turns = tuple(Turn(t.role, cleaned[f"turns[{i}]"][0]) for i, t in enumerate(record.turns))
+    baselines = {system: cleaned[f"baselines[{system}]"][0] for system in record.baselines}
+    after = replace(record, turns=turns, context=cleaned["context"][0], baselines=baselines)
+    return Outcome(after, tuple(findings))
+
+
+def _deidentify(
+    texts: Mapping[str, str],
+    language: str | None,
+    profile: Profile,
+    clinical: bool,
+    replacement: Callable[[str, str], str],
+) -> dict[str, tuple[str, Sequence[Edit]]]:
+    """Each text cleaned, with its edits. ``replacement`` takes a kind and the words of that kind."""
+    drafts = {field: Draft(text) for field, text in texts.items()}
+    found: dict[str, list[Found]] = {}
+    for field, draft in drafts.items():
+        if draft.text:
+            hits = TRIGGERS.look(text := draft.text)
+            if "site" in hits:
+                scrub(draft)
+                hits = hits if draft.text is text else TRIGGERS.look(draft.text)
+            found[field] = _settled(draft.text, find(draft.text, language, profile, clinical, hits))
+    known = Known(
+        drafts[f].text[s.start : s.end] for f, spans in found.items() for s in spans if s.label == "NAME"
+    )
+    for field, spans in found.items():
+        draft = drafts[field]
+        if again := list(known.find(draft.text)):
+            spans = _settled(draft.text, [*spans, *again])
+        edits = [
+            Edit(start, end, replacement(kind, draft.text[start:end]), kind, detail)
+            for start, end, kind, detail in spans
+        ]
+        draft.change(edits)
+    return {field: (draft.text, draft.edits) for field, draft in drafts.items()}
+
+
+def _settled(text: str, found: Iterable[Found]) -> list[Found]:
+    """Without overlaps, and outside of placeholders that stand there already."""
+    placeholders = [m.span() for m in _PLACEHOLDER.finditer(text)] if "[" in text else []
+    return without_overlaps(found, placeholders)
+
+
+def _placeholder(kind: str, _: str) -> str:
+    return f"[{kind}]"

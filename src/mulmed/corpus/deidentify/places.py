@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from mulmed.corpus.deidentify.names import vocabulary, word_list
+from mulmed.corpus.deidentify.lexicon import chinese_words as vocabulary
+from mulmed.corpus.deidentify.lexicon import word_list
 from mulmed.corpus.deidentify.spans import Span
+from mulmed.corpus.deidentify.triggers import Hits, matches
+
+#: Literals (see :mod:`.triggers`) without one of which no rule here applies.
+FAMILIES_PLACES: dict[str, tuple[str, ...]] = {
+    "hospital zh": ("医院", "卫生院", "卫生室", "卫生所", "卫生服务中心", "诊所", "门诊部", "保健院", "医学中心", "附院", "附一", "附二", "附三", "附四"),
+    "hospital en": (
+        "hospital", "medical cent", "health cent", "clinic", "infirmary", "nursing home", "polyclinic", "medical college", "hospice", "health system",
+        "institute of medical",
+    ),
+    "address zh": ("地址", "住址", "家住", "住在", "户籍", "号", "弄", "巷"),
+    "box": ("p.o", "po box", "p o box", "p. o"),
+    "living": ("live", "living", "resid", "stay", "address", "located", "office is"),
+}  # fmt: skip
 
 # Where the name of a Chinese hospital cannot reach back over.
 _BEFORE_HOSPITAL = re.compile(
@@ -56,6 +70,10 @@ _ADDRESS_ZH = re.compile(
     r"\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*(?:号院?|弄|巷)"
     r"(?:[\d一二三四五六七八九十A-Za-z]{1,5}(?:-\d{1,4})*\s*(?:号楼|号|栋|幢|座|单元|楼|层|室|户))*"
 )
+#: What no Chinese address is without: the end of a street's name and a number.
+_NUMBERED = re.compile(
+    r"[路街道巷同弄区园村寓组苑里]\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*[号弄巷]"
+)
 _ADDRESS_FIELD_ZH = re.compile(
     r"(?:家庭地址|联系地址|现住址|地址|住址|家住在?|住在|户籍)(?:[\s:：]|是|为)*"
     r"((?!一)(?:(?![的个])[\u4e00-\u9fff0-9A-Za-z-]){2,30}?(?:(?:路|街道?|大道|镇|乡|村|小区|花园|苑|弄|巷)[\u4e00-\u9fff]{0,2}?"
@@ -67,17 +85,31 @@ _STOP_EN = (
 _ADDRESS_EN = re.compile(
     r"(?<![\w./-])\d{1,5}[A-Za-z]?,?\s+(?:(?:North|South|East|West|[NSEW]\.?)\s+)?(?:(?!Supreme|High|District|Federal)[A-Z][a-z'’]+\s+){1,3}"
     r"(?:Street|Avenue|Road|Lane|Drive|Boulevard|Court|Place|Terrace|Square|Highway|Crescent|Close|Way|Parkway|Row|Gardens"
+    r"|Trail|Crest|Mews|Alley|Freeway|Valleys?|Circles?|Bypass|Causeway|Expressway|Heights|Hollow|Junctions?|Knolls?|Landing|Manors?|Meadows?|Motorway"
+    r"|Orchard|Overpass|Parkways|Pike|Plaza|Ridges?|Shoals?|Shores?|Skyway|Spurs?|Squares|Stravenue|Throughway|Trace|Trafficway|Turnpike|Underpass|Viaduct"
+    r"|Villages?|Groves?|Estates?|Coves?|Crossing|Glens?|Harbors?|Islands?|Isle|Nagar|Marg|Colony|Enclave|Chowk|Vihar"
     r"|St\.?|Ave\.?|Rd\.?|Ln\.?|Blvd\.?)(?![A-Za-z])"
     r"(?:,?\s+(?:Apt|Apartment|Suite|Unit|Flat|Floor)\.?\s*#?\w+)?"
     rf"(?:,\s*{_STOP_EN}[A-Z][a-z]+(?:\s{_STOP_EN}[A-Z][a-z]+)?)"
     r"{0,2}(?:,?\s+[A-Z]{2})?(?:,?\s+\d{5}(?:-\d{4})?)?"
     r"(?:,?\s+[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2})?"
-    r"|\bP\.?\s?O\.?\s?Box\s+\d+"
+)
+_POST_BOX = re.compile(r"\bP\.?\s?O\.?\s?Box\s+\d+", re.IGNORECASE)
+
+_COUNTRY = r"(?:the|a|an|this|that|my|our|your|his|her|India|China|USA|US|UK|America|England|Canada|Australia|Pakistan|Africa|Europe|Asia|United)\b"
+_LIVING_AT = re.compile(
+    r"\b(?:(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)|stay(?:s|ed|ing)?|located|office is) (?:in|at)|address(?: to| is| with)?\s?:?)\s+"
+    r"(\d{1,5}[A-Za-z]?[ ,]+(?:[^\W\d_][\w.'’-]*[ ]){0,5}?(?:[^\W\d_][\w.'’-]*|\d+)(?:[ ,]+(?:Apt|Suite|Unit|Flat|Floor)\.?\s?#?\w+){0,2}(?:,\s?[A-Z][\w ]+){0,3}(?:\s\d{4,6})?)(?=[\s,.;]|$)"
+)
+_LIVING = re.compile(
+    rf"\b(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)) (?:in|at)\s+((?!{_COUNTRY})[A-Z][a-z]+(?:[ ,]{{1,2}}[A-Z][a-z]+){{0,2}}(?:,\s?[A-Z]{{2}}\b)?)"
 )
 
 
-def find_hospitals_zh(text: str) -> Iterator[Span]:
+def find_hospitals_zh(text: str, hits: Hits) -> Iterator[Span]:
     """Chinese hospitals with a proper name; 当地医院, 正规医院, 县医院 and 去医院 are none."""
+    if "hospital zh" not in hits:
+        return
     for match in _HOSPITAL_ZH.finditer(text):
         start = match.start()
         for word in _BEFORE_HOSPITAL.finditer(text, match.start(), match.end()):
@@ -109,9 +141,12 @@ def _proper(core: str, name: str) -> int | None:
     return 0 if kind and not _NOT_A_PLACE.search(kind[1]) else None
 
 
-def find_hospitals_en(text: str) -> Iterator[Span]:
+def find_hospitals_en(text: str, hits: Hits) -> Iterator[Span]:
     """English hospitals and clinics with a proper name before the word."""
-    for match in _HOSPITAL_EN.finditer(text):
+    if "hospital en" not in hits:
+        return
+    ends = [start for start in hits["hospital en"] if text[start].isupper()]
+    for match in (m for at in ends for m in _HOSPITAL_EN.finditer(text, max(0, at - 60), at + 20)):
         words = list(re.finditer(r"\S+", match[1]))
         while words and words[0][0].strip(".,").lower() in word_list("generic_hospital_en"):
             words.pop(0)
@@ -119,13 +154,24 @@ def find_hospitals_en(text: str) -> Iterator[Span]:
             yield Span(match.start(1) + words[0].start(), match.end(), "HOSPITAL")
 
 
-def find_addresses(text: str, language: str) -> Iterator[Span]:
-    """Street addresses: a street and a number at least, or what follows the word for address."""
-    if language != "zh":
-        for match in _ADDRESS_EN.finditer(text):
-            yield Span(*match.span(), "ADDRESS")
-        return
-    for match in _ADDRESS_FIELD_ZH.finditer(text):
-        yield Span(*match.span(1), "ADDRESS")
-    for match in _ADDRESS_ZH.finditer(text):
+def find_addresses_zh(text: str, hits: Hits) -> Iterator[Span]:
+    """Chinese street addresses: a street and a number at least, or what follows the word for address."""
+    if "address zh" in hits:
+        for match in _ADDRESS_FIELD_ZH.finditer(text):
+            yield Span(*match.span(1), "ADDRESS")
+        if _NUMBERED.search(text):
+            for match in _ADDRESS_ZH.finditer(text):
+                yield Span(*match.span(), "ADDRESS")
+
+
+def find_addresses_en(text: str, hits: Hits, runs: Sequence[tuple[int, int]]) -> Iterator[Span]:
+    """English street addresses (a number and a street at least), post boxes, and the town one lives in."""
+    for match in matches(_ADDRESS_EN, text, [start for start, _ in runs]):
         yield Span(*match.span(), "ADDRESS")
+    for match in matches(_POST_BOX, text, hits.get("box", ())):
+        yield Span(*match.span(), "ADDRESS")
+    if "living" in hits:
+        for match in _LIVING_AT.finditer(text):
+            yield Span(*match.span(1), "ADDRESS")
+        for match in _LIVING.finditer(text):
+            yield Span(*match.span(1), "ADDRESS")

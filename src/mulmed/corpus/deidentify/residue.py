@@ -1,15 +1,21 @@
-"""What earlier scrubbing left behind: "Chat Doctor" in place of site names, signatures and lost words.
+"""What earlier scrubbing and the sites themselves left behind.
 
 The ChatDoctor corpora had the sites' and the doctors' names replaced by "Chat Doctor", and with them,
 by a slip, every stretch from "dr" to the next full stop ("chil ChatDoctor." was "children."). Greetings lose the
-name and stay; signatures become a name's placeholder; lost words become an ellipsis.
+name and stay; signatures become a name's placeholder; lost words become an ellipsis. Trailers of the sites
+("Consult an orthopaedist online -->", with or without a link behind the arrow) go with their sentence.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
-_SITE = r"(?:chat\s*doctor|health\s*care\s*magic|i?cliniq)(?:\s*\.\s*com)?"
+from mulmed.corpus.edits import Draft, Edit
+
+_SITE = (
+    r"(?:chat\s*doctor|health\s*care\s*magic|i?cliniq|(?<![A-Za-z])HCM(?=\s+(?:forum|team)))(?:\s*\.\s*com)?"
+)
 _AFTER = r"(?:'s)?(?:\s+(?:forum|team|service|website|platform|community|site)s?\b)?"
 _LINK = re.compile(
     r"https?://[^\s]*\s?(?:chat\s*doctor)?(?:\s*\.com\S*)?(?:\s*chat\s*doctor)?", re.IGNORECASE
@@ -29,20 +35,79 @@ _GREETING = re.compile(
     rf"\b[^.!?\n]{{0,60}}?)\s*\b(?:(?:to|at|on|in|with|from|by|via|through|for|of)\s+)?(?:the\s+|our\s+)?{_SITE}{_AFTER}",
     re.IGNORECASE,
 )
-_LEFT = re.compile(r"\s*chat\s*doctor(?:\s*\.\s*com)?\s?\.?", re.IGNORECASE)
-_GLUED = re.compile(r"\x00(?=\w)")
+_LEFT = re.compile(rf"\s*{_SITE}\s?\.?", re.IGNORECASE)
+_ARROW = re.compile(
+    r"(?:[^.?!\n>-]|-(?!-*>)){0,160}-+>[ \t]*(?:(?:https?://|www\.)\S+|\.)?(?=\s|$)", re.IGNORECASE
+)
+_ADVERTISED = re.compile(
+    r"\b(?:consult|for (?:more|further|any)|online|ask|revert|follow.?up|reach)\b", re.IGNORECASE
+)
+_TRAILER = re.compile(
+    r"\s*For (?:more|further|any) (?:information|queries|doubts?|clarifications?|assistance|help)[^.?!\n]{0,20}? consult [^.?!\n]{3,100}? online\s*(?:-*>)?\s*(?:https?://\S+)?[ \t]*(?=\s|$)",
+    re.IGNORECASE,
+)
+_SITE_ZH = re.compile(
+    r"好大夫(?:在线|网站?)+|(?<=[在于上从到])好大夫(?=[上平app])|(?:春雨医生|丁香医生|微医|39健康网|寻医问药网?|有问必答网?)(?:网|平台|在线)?"
+)
+
+#: Characters before and behind a site's name that a rule looks at.
+_REACH = 190
+#: Literals (see :mod:`.triggers`) without one of which no rule here applies.
+FAMILIES_RESIDUE: dict[str, tuple[str, ...]] = {
+    "site": (
+        "chat", "magic", "cliniq", "hcm", "->", " online", "好大夫", "春雨医生", "丁香医生", "微医", "39健康网", "寻医问药", "有问必答",
+    )
+}  # fmt: skip
 
 
-def scrub(text: str) -> tuple[str, int, int]:
-    """Text without such residue; the numbers of removed or elided mentions, and of [NAME]s put in."""
-    mentions = len(_ANY.findall(text))
-    if not mentions:
-        return text, 0, 0
-    text = _LINK.sub(lambda m: "[URL]" if _ANY.search(m[0]) else m[0], text)
-    text, names = _SIGNATURE.subn(r"\g<cue>[NAME]", text)
-    text = _CHOSEN.sub("\x00", text)
-    text = _GREETING.sub("\\1\x00", text)
-    # A name that had no space behind it swallowed the end of the sentence: "consulting ChatDoctorRead".
-    text = _GLUED.sub(". ", text).replace("\x00", "")
-    text = re.sub(r"\.\.\.(?=[^\W\d_])", "... ", _LEFT.sub("...", text))
-    return text, mentions - names, names
+def scrub(draft: Draft) -> None:
+    """Take such left-overs out of a text: edits under the rules ``SITE``, ``URL`` and ``NAME``."""
+    if "->" in draft.text:
+        draft.change(
+            Edit(*m.span(), "", "SITE") for m in _ARROW.finditer(draft.text) if _ADVERTISED.search(m[0])
+        )
+    draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, (" online",)))
+    if not draft.text.isascii():
+        draft.sub(_SITE_ZH, "[SITE]", "SITE")
+    if not any(_near(_ANY, draft.text)):
+        return
+    if "http" in draft.text.lower():
+        links = [m.span() for m in _LINK.finditer(draft.text) if _ANY.search(m[0])]
+        draft.change(Edit(start, end, "[URL]", "URL") for start, end in links)
+    draft.change(Edit(m.end("cue"), m.end(), "[NAME]", "NAME") for m in _near(_SIGNATURE, draft.text))
+    draft.change(Edit(*m.span(), _glue(m), "SITE") for m in _near(_CHOSEN, draft.text))
+    draft.change(Edit(m.end(1), m.end(), _glue(m), "SITE") for m in _near(_GREETING, draft.text))
+    draft.change(Edit(*m.span(), _ellipsis(m), "SITE") for m in _near(_LEFT, draft.text))
+
+
+def _near(
+    pattern: re.Pattern[str], text: str, literals: Sequence[str] = ("chat", "magic", "cliniq", "hcm")
+) -> Iterator[re.Match[str]]:
+    """Matches of a pattern around the literals of which it must hold one: long texts have few of them."""
+    lower = text.lower()
+    if len(lower) != len(text):
+        yield from pattern.finditer(text)
+        return
+    places = []
+    for literal in literals:
+        place = lower.find(literal)
+        while place >= 0:
+            places.append(place)
+            place = lower.find(literal, place + 1)
+    done = 0
+    for place in sorted(places):
+        if place < done:
+            continue
+        for match in pattern.finditer(text, max(done, place - _REACH), place + _REACH):
+            done = match.end()
+            yield match
+
+
+def _glue(match: re.Match[str]) -> str:
+    """A name that had no space behind it swallowed the end of the sentence: "consulting ChatDoctorRead"."""
+    following = match.string[match.end() : match.end() + 1]
+    return ". " if following.isalnum() or following == "_" else ""
+
+
+def _ellipsis(match: re.Match[str]) -> str:
+    return "... " if match.string[match.end() : match.end() + 1].isalpha() else "..."

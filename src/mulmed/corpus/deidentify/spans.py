@@ -1,4 +1,4 @@
-"""A stretch of text to be masked."""
+"""A stretch of text that identifies someone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """Characters ``start`` to ``end`` that a placeholder takes the place of."""
+    """Characters ``start`` to ``end`` (offsets into the text searched), and what they are.
+
+    ``detail`` is what may be told of it without telling it, for the audit.
+    """
 
     start: int
     end: int

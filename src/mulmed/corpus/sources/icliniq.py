@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from mulmed.corpus.sources.layout import Found, Parsed, Rejected, pair, read_json, text
+from mulmed.corpus.sources.layout import Parsed, pair, text
 
 #: Field of the file -> name of the system that wrote it.
 BASELINES = {"answer_chatgpt": "chatgpt", "answer_chatdoctor": "chatdoctor"}
 
 
-def read(path: Path) -> Iterator[Found | Rejected]:
+def parse(row: Mapping[str, Any]) -> Parsed:
     """Records of task ``qa``: ``input`` and ``answer_icliniq``.
 
     Rows in the instruction/input/output layout are read too. Answers of ChatGPT and ChatDoctor, where
     the file has them, become the record's baselines.
     """
-    return read_json(path, _parse)
-
-
-def _parse(row: Mapping[str, Any]) -> Parsed:
     answer = "output" if "answer_icliniq" not in row and "output" in row else "answer_icliniq"
     baselines = {
         system: value

@@ -1,18 +1,13 @@
-"""What every reader shares: what it yields, JSON records one by one, checks of their fields."""
+"""What every reader shares: what it yields, checks of a record's fields, turns that alternate."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
-from mulmed.corpus.files import lines
 from mulmed.corpus.record import Role, Task, Turn
-from mulmed.errors import MulmedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +36,15 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A usable record; ``row`` counts the file's records from 0, ``line`` its lines from 1."""
+    """A usable record; ``row`` counts the file's records from 0, ``line`` its lines from 1.
+
+    In an archive the lines are those of ``member``. Parquet has no lines: there it is the row from 1.
+    """
 
     row: int
     line: int
     parsed: Parsed
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,7 @@ class Rejected:
     row: int
     line: int
     reason: str
+    member: str = ""
 
 
 class Unusable(Exception):
@@ -80,95 +80,6 @@ def text(row: Mapping[str, Any], key: str) -> str:
     if not value.strip():
         raise Unusable(f"{key} is empty")
     return value
-
-
-def read_json(path: Path, parse: Callable[[Mapping[str, Any]], Parsed]) -> Iterator[Found | Rejected]:
-    """Records of a JSON array or of JSON Lines, whichever the file holds.
-
-    A record that ``parse`` cannot use, and a line of JSON Lines that is not JSON, is rejected; so is
-    whatever is not an object.
-
-    Raises:
-        MulmedError: the array's syntax is broken; nothing after the break can be trusted.
-    """
-    for row, (line, value) in enumerate(_json_values(path)):
-        if isinstance(value, Rejected):
-            yield Rejected(row, line, value.reason)
-        elif not isinstance(value, dict):
-            yield Rejected(row, line, "record is not an object")
-        else:
-            try:
-                yield Found(row, line, parse(value))
-            except Unusable as unusable:
-                yield Rejected(row, line, str(unusable))
-
-
-def _json_values(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line, value) of each record."""
-    numbered = enumerate(lines(path), start=1)
-    number, head = next(((n, content) for n, content in numbered if content.strip()), (0, ""))
-    if head.lstrip().startswith("["):
-        # One string, but never all of its objects at once.
-        content = "\n".join([*[""] * (number - 1), head, *(line for _, line in numbered)])
-        yield from _array_elements(path, content)
-    else:
-        for position, line in chain([(number, head)], numbered):
-            if line.strip():
-                yield position, _json_line(position, line)
-
-
-def _json_line(number: int, content: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return Rejected(0, number, "line is not valid JSON")
-
-
-_SPACE = re.compile(r"[ \t\r\n]*")
-
-
-def _array_elements(path: Path, content: str) -> Iterator[tuple[int, Any]]:
-    decoder = json.JSONDecoder()
-    position = _skip(content, _skip(content, 0) + 1)
-    line, counted = 1, 0
-    first = True
-    while content[position : position + 1] != "]":
-        if not first:
-            if content[position : position + 1] != ",":
-                raise _broken(path, content, position, "expected a comma or the end of the array")
-            comma = position
-            position = _skip(content, position + 1)
-            if content[position : position + 1] == "]":
-                raise _broken(path, content, comma, "a comma after the last record")
-        first = False
-        try:
-            value, end = decoder.raw_decode(content, position)
-        except json.JSONDecodeError as error:
-            raise _broken(path, content, error.pos, error.msg.lower()) from error
-        except RecursionError as error:
-            raise _broken(path, content, position, "nested too deeply") from error
-        line += content.count("\n", counted, position)
-        counted = position
-        yield line, value
-        position = _skip(content, end)
-    after = _skip(content, position + 1)
-    if after < len(content):
-        raise _broken(path, content, after, "something follows the end of the array")
-
-
-def _skip(content: str, position: int) -> int:
-    match = _SPACE.match(content, position)
-    return match.end() if match else position
-
-
-def _broken(path: Path, content: str, position: int, problem: str) -> MulmedError:
-    line = content.count("\n", 0, position) + 1
-    column = position - content.rfind("\n", 0, position)
-    return MulmedError(
-        f"The file is not valid JSON: {problem}.",
-        where=f"{path}, line {line}, column {column}",
-        remedy="Mend that place, or turn the file into JSON Lines, of which single records may be broken.",
-    )
 
 
 def alternate(utterances: Iterable[tuple[Role, str]]) -> tuple[tuple[Turn, ...], tuple[Note, ...]]:
@@ -204,3 +115,24 @@ def alternate(utterances: Iterable[tuple[Role, str]]) -> tuple[tuple[Turn, ...],
 def conversation(turns: Sequence[Turn]) -> Task:
     """``dialogue`` for two rounds of question and answer or more, else ``qa``."""
     return "dialogue" if len(turns) > 2 else "qa"
+
+
+def as_round(question: str, answer: str) -> tuple[tuple[Role, str], tuple[Role, str]]:
+    """One question and its answer as utterances for :func:`alternate`."""
+    return ("user", question), ("assistant", answer)
+
+
+def rounds(history: Any) -> list[tuple[Role, str]]:
+    """The utterances of a list of ``[question, answer]``; none of an absent or empty one.
+
+    Raises:
+        Unusable: it is anything else.
+    """
+    if history is None:
+        return []
+    utterances: list[tuple[Role, str]] = []
+    for item in history if isinstance(history, list) else [None]:
+        if not (isinstance(item, list) and len(item) == 2 and all(isinstance(said, str) for said in item)):
+            raise Unusable("history is not a list of pairs of texts")
+        utterances.extend(as_round(item[0], item[1]))
+    return utterances

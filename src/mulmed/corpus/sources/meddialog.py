@@ -68,10 +68,16 @@ _PLATFORM = re.compile(
     r"|医生已经通过语音回答了您的问题，请及时收听。|医生给您发来一个提醒[：:]|\s)+"
 )
 _NOTHING_STATED = re.compile(r"(?:无|没有|暂无|未填写|不清楚|不详|否)?[。.！!]?")
+_ID = re.compile(r"id=\s*\d+\s*")
 _SECTIONS = ("Description", "Dialogue", "Doctor faculty", "Diagnosis and suggestions")
 _SPEAKERS: dict[str, dict[str, Role]] = {
     "zh": {"病人": "user", "患者": "user", "医生": "assistant"},
     "en": {"Patient": "user", "Doctor": "assistant"},
+}
+
+
+_SPEAKER = {
+    language: re.compile(rf"\s*({'|'.join(names)})[：:]\s*(.*)") for language, names in _SPEAKERS.items()
 }
 
 
@@ -81,29 +87,29 @@ class _Consultation:
     utterances: list[tuple[Role, list[str]]] = field(default_factory=list)
 
 
-def read_zh(path: Path) -> Iterator[Found | Rejected]:
+def read_zh(path: Path, encoding: str) -> Iterator[Found | Rejected]:
     """Chinese records: ``dialogue`` for two rounds or more, ``qa`` for one."""
-    return _read(path, "zh")
+    return _read(path, encoding, "zh")
 
 
-def read_en(path: Path) -> Iterator[Found | Rejected]:
+def read_en(path: Path, encoding: str) -> Iterator[Found | Rejected]:
     """English records: ``dialogue`` for two rounds or more, ``qa`` for one."""
-    return _read(path, "en")
+    return _read(path, encoding, "en")
 
 
-def _read(path: Path, language: str) -> Iterator[Found | Rejected]:
-    for row, (line, block) in enumerate(_blocks(path)):
+def _read(path: Path, encoding: str, language: str) -> Iterator[Found | Rejected]:
+    for row, (line, block) in enumerate(_blocks(path, encoding)):
         try:
             yield Found(row, line, _parse(block, language))
         except Unusable as unusable:
             yield Rejected(row, line, str(unusable))
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _blocks(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """(line of ``id=``, the lines after it) of each block."""
     start, block = 0, list[str]()
-    for number, line in enumerate(lines(path), start=1):
-        if re.fullmatch(r"id=\s*\d+\s*", line):
+    for number, line in enumerate(lines(path, encoding), start=1):
+        if line.startswith("id=") and _ID.fullmatch(line):
             if start:
                 yield start, block
             start, block = number, []
@@ -150,31 +156,32 @@ def _parse(block: list[str], language: str) -> Parsed:
 
 def _consultations(block: list[str], language: str) -> tuple[list[_Consultation], int]:
     """The block's consultations, and the characters of its section of diagnosis and suggestions."""
-    speaker = re.compile(rf"\s*({'|'.join(_SPEAKERS[language])})[：:]\s*(.*)")
+    speaker = _SPEAKER[language]
     here = _Consultation()
     consultations = [here]
     section, label, diagnosis = "", "", 0
     for raw in block:
         line = raw.strip()
+        labelled = "：" in line or ":" in line
         if line in _SECTIONS:
             if line == "Description" and here.utterances:
                 here = _Consultation()
                 consultations.append(here)
             section, label = line, label if line == "Dialogue" else ""
         elif section == "Dialogue":
-            answered = any(role == "assistant" for role, _ in here.utterances)
-            if form := (_FIELD_AMID_DIALOGUE if answered else _FIELD).fullmatch(line):
+            answered = labelled and any(role == "assistant" for role, _ in here.utterances)
+            if labelled and (form := (_FIELD_AMID_DIALOGUE if answered else _FIELD).fullmatch(line)):
                 # The published files cut a form's long fields up and call the pieces a dialogue.
                 if not answered:
                     _move_to_form(here, label)
                 section, label = "Description", form.group(1)
                 here.form.setdefault(label, []).append(form.group(2))
-            elif turn := speaker.fullmatch(line):
+            elif labelled and (turn := speaker.fullmatch(line)):
                 here.utterances.append((_SPEAKERS[language][turn.group(1)], [turn.group(2)]))
             elif here.utterances:
                 here.utterances[-1][1].append(_PRESCRIPTION_STAMP.sub("", line))
         elif section == "Description":
-            if form := _FIELD.fullmatch(line):
+            if labelled and (form := _FIELD.fullmatch(line)):
                 label = form.group(1)
                 here.form.setdefault(label, []).append(form.group(2))
             else:

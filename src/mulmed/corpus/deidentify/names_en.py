@@ -1,0 +1,472 @@
+"""English names: by what stands around them, and by lists of given and family names.
+
+By a cue: a title ("Dr. X"), a greeting ("Hi X,"), an introduction ("my name is X", "X is a 50-year-old"), a form
+field, a relative ("my wife X"), a signature. Without a cue: capitalised words of which one is a given name
+that is no ordinary word ("Martha", "Mark Young", "Juliusz A Kwiatkowski"). Eponyms, drugs and places (own lists) are no
+people, and no name is found before "disease", "syndrome", "sign" and their like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+from mulmed.corpus.deidentify.lexicon import (
+    common_surnames,
+    given_names,
+    lone_given_names,
+    not_people,
+    ordinary,
+    surnames,
+    transcribed_names,
+    word_list,
+)
+from mulmed.corpus.deidentify.spans import Span
+from mulmed.corpus.deidentify.triggers import Hits, matches
+
+#: Literals (see :mod:`.triggers`) before which the rules by cue look.
+FAMILIES_EN: dict[str, tuple[str, ...]] = {
+    "title": tuple(
+        f"{t}{end}"
+        for t in ("dr", "drs", "prof", "mr", "mrs", "ms", "aunt", "doctor", "professor", "miss", "nurse", "sister", "mx")
+        for end in (".", " ", "\t", "\xa0", ":")
+    ),
+    "spoken": (
+        "hi ", "hi,", "hello", "hey", "good morning", "good afternoon", "good evening", "so ", "okay", "ok ", "alright ", "thank", "bye", "patient is",
+        "next patient", "this is", "all right",
+    ),
+    "reported": (
+        "referred by", "seen by", "examined by", "operated by", "treated by", "done by", "performed by", "prescribed by", "advised by", "suggested by",
+        "reviewed by", "discussed", "spoke", "talked", "met ", "results of", "report of", "ask ", "asked ", "says", "said ", "told ", "saw ", "consulted ",
+    ),
+    "introduced": ("name is", "name?", "name's", "names ", "name:", "name :", "name of", "named ", "called "),
+    "i am": ("i am", "i'm", "i’m", "this is", "myself", "im "),
+    "greeting": ("hi ", "hi,", "hi!", "hi.", "hi;", "hi-", "hii", "hi\n", "hello", "hey", "dear"),
+    "closing": (
+        "regard", "sincerely", "wishes", "thank", "yours", "cheers", "love", "take care", "signed", "- dr",
+    ),
+    "field": ("author", "correspond", "contact", "written by", "reviewed by", "signed by", "physician:", "doctor:", "surgeon:"),
+    "aged": (" is a ", " is an ", ", a ", ", age", " is aged"),
+    "relative": (
+        "wife", "husband", "son ", "son,", "daughter", "mother", "father", "mom ", "mom,", "mum ", "mum,", "dad ", "dad,", "brother", "sister", "friend",
+        "baby", "child", "uncle", "aunt", "partner", "boyfriend", "girlfriend", "fiance", "kid ", "kid,", "patient ", "patient,",
+    ),
+}  # fmt: skip
+
+_U, _L = "A-ZÀ-ÖØ-ÞĀ-ž", "a-zß-öø-ÿĀ-ž"
+# Possessive: a name gives none of its letters back when what must follow does not.
+_WORD = rf"[{_U}][{_L}]++(?:['’-][{_U}]?[{_L}]++)*+(?:[{_U}][{_L}]++)?+"
+_CAPITAL = rf"(?:{_WORD}|[{_U}]['’][{_U}][{_L}]+|[{_U}]\.|[{_U}]{{2,}}(?![{_L}])|[{_U}](?=\s[{_U}]))"
+_FULL = rf"{_CAPITAL}(?:(?:[ \t\xa0]|(?<=\.)){_CAPITAL}){{0,3}}"
+_EDGE = rf"(?<![{_U}{_L}\d])"
+
+_TITLE = re.compile(
+    r"(?:(?<![A-Z])(?:Drs?|DR)|(?<![A-Za-z])(?:Prof|PROF|Mr|MR|Mrs|MRS|Ms|MS|Mx))(?:\.\s*|\s+)"
+    rf"(?:(?:Dr|Prof|DR)(?:\.\s*|\s+))?({_FULL})"
+    rf"|(?<![A-Za-z])(?:Doctor|Professor|Miss|Nurse|Sister|Aunt|Uncle)(?:[ \t]+)({_FULL})"
+)
+_TITLE_LOWER = re.compile(
+    r"(?<![A-Za-z])(?P<title>[Dd]r|mr|mrs|ms|miss|doctor|nurse)(?:\s?\.\s*|\s+)(?P<first>[a-z]{3,})(?:\s(?P<second>[a-z]{3,}))?"
+)
+_NAMED = re.compile(
+    rf"{_EDGE}(?:my (?:full |first |last |good )?name(?:'s| is)|(?:his|her|their|the) name(?:'s| is)|name of (?:the )?patient(?: is)?|(?:patient(?:'s|’s)?|full|first|last|family|maiden|middle|user) name\s*(?::|is)|name\?"
+    rf"|(?<![A-Za-z] )name\s*:|\b(?:named|called))[ \t:]*"
+    rf"(?:(?:Dr|Mr|Mrs|Ms)\.?\s+)?([A-Za-zÀ-ž][\w’'-]+(?:[ ][A-Z]\.?(?=\s))?(?:[ ][A-Za-zÀ-ž][\w’'-]+){{0,2}})",
+    re.IGNORECASE,
+)
+_NAME_CUE = re.compile(r"(?:my |patient|name)", re.IGNORECASE)
+_I_AM = re.compile(
+    rf"{_EDGE}(?:[Ii] am|[Ii]['’]m|[Ii]m|[Tt]his is|[Mm]yself)\s+((?:Dr\.?\s*)?{_WORD}(?:\s[A-Z]\.?(?=\s))?(?:\s{_WORD})*)"
+    r"(?=\s*(?:$|[.,;!\n(]|\bfrom\b|\bhere\b|\band\b|\baged?\b|\d))"
+)
+_GREETING = re.compile(
+    rf"{_EDGE}(?:[Hh]i+|HI+|[Hh]ello+|HELLO|[Hh]ey+|[Dd]ear|DEAR)\b(?:\s+(?:[Dd]ear|DEAR)\b)?[\s,!.]{{0,3}}"
+    rf"([{_U}{_L}][{_U}{_L}'’-]+(?:[ ][{_U}{_L}][{_U}{_L}'’-]*){{0,2}}?)(?=\s*(?:[,;.!:?\n-]|$|\bwelcome\b|\bthanks?\b))"
+)
+_CLOSING = re.compile(
+    r"(?:[Rr]egards?|REGARDS|[Ss]incerely|[Ww]ishes|[Tt]hanks|[Tt]hank you|THANKS|[Yy]ours|[Cc]heers|[Ll]ove|[Tt]ake [Cc]are|[Ss]igned)"
+    rf"\s*[,.!:-]*\s*(?:(?:Dr|DR)\.?\s*)?({_FULL})(?=[\s,.;()]*(?:$|\n|MD\b|MBBS\b|M\.D|MS\b|DNB\b|DM\b|[A-Z][a-z]+olog|Consultant|Physician|General|Senior))"
+)
+_CLOSING_LOWER = re.compile(
+    r"(?:regards?|sincerely|wishes|thanks|thank you|yours|cheers|love|signed)\s*[,.!:-]*\s+([a-z]{3,}(?:\s[a-z]{3,})?)[\s.]*$",
+    re.IGNORECASE,
+)
+_FIELD = re.compile(
+    rf"(?:[Cc]orrespond(?:ence|ing [Aa]uthor)(?: to)?|[Aa]uthors?|[Cc]ontact(?: [Pp]erson)?|(?:[Ww]ritten|[Rr]eviewed|[Ss]igned) by|[Pp]hysician|[Dd]octor|[Ss]urgeon)"
+    rf"\s*:\s*(?:Dr\.?\s+)?({_FULL})"
+)
+_AGED = re.compile(
+    rf"{_EDGE}((?:{_WORD}|[a-z]{{3,}})(?:\s(?:{_WORD}|[a-z]{{3,}}))?)\s?,?\s(?:is\s)?(?:an?|aged?)\s\d{{1,3}}(?:[\s-]*(?:years?|yrs?|y\.?o|months?|weeks?|days?)|[,.\s])"
+)
+_AGE_AHEAD = re.compile(r"\s?,?\s(?:is\s)?(?:an?|aged?)\s\d")
+_RELATIVE = re.compile(
+    rf"{_EDGE}(?:wife|husband|son|daughter|mother|father|mom|mum|dad|brother|sister|friend|baby|child|uncle|aunt|partner|boyfriend|girlfriend|fiancee?|kid|patient)"
+    rf"\s?,?\s+({_WORD}(?:\s{_WORD})?)"
+)
+_SPOKEN = re.compile(
+    rf"{_EDGE}(?P<cue>hi+|hello+|hey+|good (?:morning|afternoon|evening)|(?:next )?patient is|this is|so|okay|ok|alright|all right|thank you|thanks|bye)\s?,?\s"
+    rf"(?P<first>[{_U}{_L}]{{3,}})(?:\s(?P<second>[{_U}{_L}]{{3,}}))?(?P<after>\s?[,.!?])?",
+    re.IGNORECASE,
+)
+_REPORTED = re.compile(
+    rf"{_EDGE}(?:(?:referred|seen|examined|operated|treated|done|performed|prescribed|advised|suggested|reviewed) by|(?:discussed|spoke|spoken|talked|met)(?: \w+){{0,3}} with|results of|report of|(?:please )?ask(?:ed)?(?: for)?|says|said|told|saw|met|consulted)\s+({_WORD}(?:\s{_WORD}){{0,2}})",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(rf"^[\W\d]*({_WORD}):", re.MULTILINE)
+_WORD_LOWER = re.compile(r"(?<![a-z])[a-z]{3,}(?![a-z])")
+_VOCATIVE = re.compile(r",\s?([a-z]{3,})(?=\s?[,.?!;])")
+_CAPITALISED = re.compile(rf"[{_U}][{_L}]+")
+_CAPITALISED_ASCII = re.compile("[A-Z][a-z]+")
+_NOT_SPACE = re.compile(r"\S+")
+_RUN = re.compile(
+    rf"{_EDGE}(?<![@./_]){_WORD}(?:[ ](?:[{_U}]\.?(?=[ ])|{_WORD}|[{_U}]['’][{_U}][{_L}]+)){{0,4}}"
+)
+NOT_PERSON_BEHIND = re.compile(
+    r"(?:['’]?s)?[\s-]+(?:(?:and|or|/)\s+[A-Z]\w+['’s]*\s+)?(?:muscular\s|motor\s|cell\s|reed\s)?(?:disease|syndrome|sign|test|palsy|lymphoma|sarcoma|tumou?r|catheter|contracture|fracture|disorder|reflex|criteria|score"
+    r"|scale|stain|phenomenon|phenomena|node|nodes|ulcer|ulcers|esophagus|oesophagus|thyroiditis|cyst|gland|glands|duct|procedure|operation|maneuver|manoeuvre|position|method|effect|virus|formula|classification"
+    r"|hernia|triad|reaction|index|anemia|anaemia|dystrophy|chorea|ataxia|encephalopathy|hospital|clinic|university|institute|college|school|street|road|avenue|lane|drive|city|county|island|river|diet|tablets?|tab"
+    r"|capsules?|cream|gel|ointment|syrup|injection|drops|mg|ml)\b",
+    re.IGNORECASE,
+)
+_PREPARATION_BEFORE = re.compile(
+    r"(?:tablets?|tab|cap|capsules?|syrup|cream|ointment|drops|taking|takes?|took|use|using|used|apply|applied|lotion|inj|injection|called|on|with|and|,|\d)\.?\s$",
+    re.IGNORECASE,
+)
+_INITIAL = re.compile(r"[^\W\d_]\.?")
+_SHORT_FAMILIES = frozenset(["li", "xu", "wu", "ng", "ho", "lu", "ma", "hu", "yu", "le", "vu"])
+_SPOKEN_WORDS = frozenset(
+    [
+        "mason",
+        "virginia",
+        "paul",
+        "jean",
+        "victoria",
+        "charlotte",
+        "jordan",
+        "austin",
+        "grace",
+        "rose",
+        "dawn",
+        "ruth",
+        "joy",
+        "faith",
+    ]
+)
+_DRUG_LIKE = re.compile(
+    r"(?:in|ine|ol|ide|ate|um|il|ax|vir|mab|nib|cid|one|ene|an|oin|ort|gel|tab|vit|cal|al|is|us|ia|sis|ic|ium)$"
+)
+_NAMES_LIKE_VERBS = frozenset(
+    [
+        "ahmed",
+        "mohammed",
+        "muhammed",
+        "mohamed",
+        "javed",
+        "saeed",
+        "syed",
+        "sayed",
+        "waleed",
+        "khaled",
+        "rasheed",
+        "naveed",
+        "fred",
+        "alfred",
+        "reed",
+    ]
+)
+
+
+def find_names_en(text: str, hits: Hits, alone: bool = True) -> Iterator[Span]:
+    """English names; titles stay. ``alone``: also those that no cue announces."""
+    yield from _by_cue(text, hits)
+    if alone:
+        yield from _by_list(text)
+        for match in _SPEAKER.finditer(text) if ":" in text else ():
+            if _kind(match[1]) in ("given", "foreign"):
+                yield Span(*match.span(1), "NAME")
+        if text.islower():
+            for match in _WORD_LOWER.finditer(text):
+                if match[0] in transcribed_names():
+                    yield Span(*match.span(), "NAME")
+        for match in _VOCATIVE.finditer(text):
+            if match[1] in lone_given_names():
+                yield Span(*match.span(1), "NAME")
+
+
+def _by_cue(text: str, hits: Hits) -> Iterator[Span]:
+    titles = hits.get("title", ())
+    for pattern, starts in (
+        (_TITLE, titles),
+        (_CLOSING, hits.get("closing", ())),
+        (_FIELD, hits.get("field", ())),
+    ):
+        for match in matches(pattern, text, starts):
+            group = match.lastindex or 1
+            if pattern is _CLOSING and all(_plain(w.strip(".").lower()) for w in match[group].split()):
+                continue
+            if span := _leading_name(match, group):
+                yield span
+    for match in matches(_TITLE_LOWER, text, titles):
+        first, second = match["first"], match["second"]
+        if first in word_list("not_names_en"):
+            continue
+        known = first in given_names() or first in surnames()
+        if match["title"].lower() == "dr":
+            verb = first.endswith(("ed", "ing", "ly")) and first not in _NAMES_LIKE_VERBS
+            if verb or (first in word_list("words_en") and not known):
+                continue
+        elif not known or (match["title"] in ("doctor", "nurse", "miss") and first in ordinary()):
+            continue
+        more = (
+            second and second not in ordinary() and (second in surnames() or match["title"].lower() == "dr")
+        )
+        yield Span(match.start("first"), match.end() if more else match.end("first"), "NAME")
+    for match in matches(_NAMED, text, _words_back(hits.get("introduced", ()), text)):
+        strong = _NAME_CUE.match(match[0]) is not None
+        if span := _leading_name(match, 1, lower=strong):
+            word = text[span.start : span.end].split()[0].lower()
+            if strong or (word not in ordinary() and _listed(word)):
+                yield span
+    for match in matches(_I_AM, text, hits.get("i am", ())):
+        words = match[1].lower().removeprefix("dr").strip(". ").split()
+        if words and words[0] not in ordinary() and (span := _leading_name(match, 1)):
+            yield span
+    for match in matches(_GREETING, text, hits.get("greeting", ())):
+        if span := _greeted(match):
+            yield span
+    for match in matches(_SPOKEN, text, hits.get("spoken", ())):
+        yield from _spoken_to(match)
+    for match in matches(_REPORTED, text, hits.get("reported", ())):
+        words = match[1].split()
+        kinds = [_kind(w) for w in words]
+        if (
+            words[0][0].isupper()
+            and kinds[0] not in ("word", "word family")
+            and (len(words) > 1 and words[1][0].isupper() and kinds[1] != "word")
+        ):
+            yield Span(match.start(1), match.start(1) + len(" ".join(words[:2])), "NAME")
+    for match in matches(_CLOSING_LOWER, text, hits.get("closing", ())):
+        words = match[1].split()
+        if all(w not in ordinary() for w in words) and any(
+            w in given_names() or w in surnames() for w in words
+        ):
+            yield Span(*match.span(1), "NAME")
+    for start in hits.get("aged", ()):
+        if not _AGE_AHEAD.match(text, start):
+            continue
+        for match in _AGED.finditer(text, max(0, start - 40), start + 24):
+            if span := _subject(match):
+                yield span
+    for match in matches(_RELATIVE, text, hits.get("relative", ())):
+        words = match[1].split()
+        if words[0].lower() not in ordinary() and (span := _leading_name(match, 1)):
+            yield span
+
+
+def _plain(word: str) -> bool:
+    """An ordinary word that is no given name as well."""
+    return word in ordinary() and word not in given_names()
+
+
+def _listed(word: str) -> bool:
+    return word in given_names() or word in surnames()
+
+
+def _words_back(starts: Iterable[int], text: str) -> list[int]:
+    """Places up to three words before each of ``starts``, and these: where "my full name is" may begin."""
+    places = set()
+    for start in starts:
+        places.add(start)
+        for _ in range(3):
+            start = text.rfind(" ", 0, max(start - 1, 0)) + 1
+            places.add(start)
+    return sorted(places)
+
+
+def _leading_name(match: re.Match[str], group: int, lower: bool = False) -> Span | None:
+    """The leading words of a group that can be a name; initials alone are none."""
+    start = match.start(group)
+    end = start
+    real = False
+    for word in re.finditer(r"\S+", match[group]):
+        bare = re.split("['’](?=s\\b)", word[0].strip(".,"))[0]
+        low = bare.lower()
+        if low in word_list("not_names_en") or (
+            real and lower and not bare[0].isupper() and low in ordinary()
+        ):
+            break
+        if real and low in word_list("words_en") and low not in surnames() and low not in given_names():
+            break
+        end = start + word.start() + len(bare)
+        real = real or not _INITIAL.fullmatch(bare)
+    if not real or NOT_PERSON_BEHIND.match(match.string, end):
+        return None
+    return Span(start, end, "NAME")
+
+
+def _greeted(match: re.Match[str]) -> Span | None:
+    words = match[1].split()
+    first = words[0].lower().strip("'’-")
+    if first.startswith(("doc", "dr", "sir", "mad", "mam")) or first in word_list("not_names_en"):
+        return None
+    known = first in given_names() or first in surnames()
+    if first in ordinary() and not (first in given_names() and words[0][0].isupper()):
+        return None
+    if not known and (len(first) < 4 or (words[0].islower() and len(words) > 1)):
+        return None
+    end = match.start(1) + len(words[0])
+    for word in words[1:]:
+        if word.lower() in ordinary() and word.lower() not in surnames():
+            break
+        end += 1 + len(word)
+    return Span(match.start(1), end, "NAME")
+
+
+def _spoken_to(match: re.Match[str]) -> Iterator[Span]:
+    """Somebody greeted or spoken to in a transcript, in whatever case: "so martha , how are you"."""
+    first, second = match["first"], match["second"] or ""
+    cue = match["cue"].lower()
+    low = first.lower()
+    greeted = cue.startswith(("hi", "hello", "hey", "good", "next", "patient"))
+    if low in word_list("not_names_en") or low.startswith(("doc", "there")):
+        return
+    lone = low in lone_given_names()
+    named = (
+        lone
+        or (
+            greeted
+            and low in given_names()
+            and (
+                low not in word_list("words_en")
+                or match["after"] is not None
+                or first[0].isupper()
+                or low in _SPOKEN_WORDS
+            )
+        )
+        or (
+            not greeted
+            and match["after"] is not None
+            and not second
+            and first[0].isupper()
+            and low not in ordinary()
+        )
+    )
+    if not named:
+        return
+    more = second.lower() in surnames() and second.lower() not in ordinary()
+    yield Span(match.start("first"), match.end("second") if more else match.end("first"), "NAME")
+
+
+def _subject(match: re.Match[str]) -> Span | None:
+    """The name before "is a 50-year-old": words of lists, in whatever case."""
+    words = match[1].split()
+    start = match.start(1)
+    if len(words) == 2 and words[0].lower() not in given_names():
+        start += len(words[0]) + 1
+        words = words[1:]
+    first = words[0].lower()
+    named = first in lone_given_names() or (
+        words[0][0].isupper() and (first not in ordinary() or first in given_names())
+    )
+    return Span(start, match.end(1), "NAME") if named else None
+
+
+@cache
+def _skipped() -> frozenset[str]:
+    """Capitalised words that neither are a name alone nor begin one."""
+    plain = (w for w in ordinary() if w not in given_names() and w not in surnames())
+    return frozenset(w.capitalize() for w in plain)
+
+
+def _by_list(text: str) -> Iterator[Span]:
+    done = 0
+    for capital in (_CAPITALISED_ASCII if text.isascii() else _CAPITALISED).finditer(text):
+        if capital[0] in _skipped() or capital.start() < done:
+            continue
+        run = _RUN.match(text, capital.start())
+        if run is None:
+            continue
+        done = run.end()
+        words = [(m.start(), m[0]) for m in _NOT_SPACE.finditer(run[0])]
+        position = 0
+        while position < len(words):
+            length = _name_length([w for _, w in words[position:]])
+            if not length:
+                position += 1
+                continue
+            start = run.start() + words[position][0]
+            at, last = words[position + length - 1]
+            end = run.start() + at + len(re.split("['’]s$", last)[0])
+            doubtful = length > 1 and {_kind(w) for _, w in words[position : position + length]} == {
+                "unknown"
+            }
+            if not NOT_PERSON_BEHIND.match(text, end) and not (
+                doubtful and _PREPARATION_BEFORE.search(text, max(0, start - 14), start)
+            ):
+                yield Span(start, end, "NAME")
+            position += length
+
+
+def _name_length(words: list[str]) -> int:
+    """How many of the leading words of a run of capitalised words are a name."""
+    kinds = [_kind(w) for w in words]
+    first = kinds[0]
+    if first == "given":
+        length = 1
+        while length < len(words) and kinds[length] in (
+            "given",
+            "initial",
+            "family",
+            "unknown",
+            "word family",
+            "ambiguous",
+            "foreign",
+        ):
+            length += 1
+        return length - (kinds[length - 1] == "initial")
+    if first in ("ambiguous", "family", "unknown", "foreign") and len(words) > 1:
+        middle = 1
+        while middle < len(words) - 1 and kinds[middle] == "initial":
+            middle += 1
+        behind = kinds[middle]
+        known = {first, behind} & {"ambiguous", "family", "given", "foreign"}
+        if behind == "initial":
+            return 0
+        if (
+            (middle > 1 and behind != "word" and known)
+            or (first == "ambiguous" and (behind == "family" or words[middle].lower() in common_surnames()))
+            or (first == "family" and behind in ("family", "given", "foreign"))
+            or (
+                first == "unknown"
+                and behind == "unknown"
+                and not any(_DRUG_LIKE.search(w) for w in (words[0], words[middle]))
+            )
+            or (first in ("unknown", "foreign") and behind in ("foreign", "given", "family"))
+            or (first == "foreign" and behind == "unknown")
+        ):
+            length = middle + 1
+            while length < len(words) and kinds[length] in ("family", "foreign", "unknown", "given"):
+                length += 1
+            return length
+    return 0
+
+
+def _kind(word: str) -> str:
+    """What a capitalised word can be in a name."""
+    if _INITIAL.fullmatch(word):
+        return "initial"
+    low = re.split("['’]s$", word)[0].lower()
+    if len(low) < 3:
+        return "family" if low in _SHORT_FAMILIES else "word"
+    if low in not_people() and low not in given_names():
+        return "word family" if low in common_surnames() and low not in word_list("drugs_en") else "word"
+    if low in ordinary():
+        if low in given_names():
+            return "ambiguous"
+        return "word family" if low in common_surnames() else "word"
+    if low in given_names():
+        return "given"
+    if low in surnames():
+        return "family"
+    return "unknown" if word.isascii() else "foreign"

@@ -1,0 +1,18 @@
+"""Insulting, degrading, pornographic and selling text kept out; clinical words never; people in danger tagged."""
+
+from mulmed.corpus.moderate.groups import Removal, group_terms, record_groups, removal, removals
+from mulmed.corpus.moderate.judge import Verdict, judge_text
+from mulmed.corpus.moderate.records import moderate_record
+from mulmed.corpus.moderate.selling import without_selling
+
+__all__ = [
+    "Removal",
+    "Verdict",
+    "group_terms",
+    "judge_text",
+    "moderate_record",
+    "record_groups",
+    "removal",
+    "removals",
+    "without_selling",
+]

@@ -1,0 +1,170 @@
+"""What in a clinical text must not be lost: what each sentence is about, and how many mentions it has.
+
+Drug names are known by the stems of the international nonproprietary names (WHO, "The use of stems in the
+selection of INN") and their Chinese counterparts, and by a short list of common ones without a stem.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+#: What a text is for, which decides what matters in it.
+Role = Literal["question", "answer", "abstract"]
+#: Kinds of mentions that are counted before and after shortening; a sentence with one goes last.
+MENTIONS = ("allergy", "dose", "drug", "negation")
+
+_DRUGS_EN = (
+    r"\w+(?:cillin|mycin|micin|floxacin|cycline|conazole|prazole|nidazole|sartan|[aeiou]pril|[aeo]lol|vastatin|dipine"
+    r"|gliptin|gliflozin|glitazone|formin|glutide|setron|triptan|azepam|azolam|barbital|[ou]caine|[aiou]vir|[iuz]umab"
+    r"|ximab|tinib|[po]arin|profen|oxicam|coxib|metasone|[nl]isone|solone|[st]onide|thiazide|semide|phylline|buterol"
+    r"|meterol|lukast|atadine|tirizine|oxetine|ipramine|triptyline|[tz]apine|peridone|peridol|promazine|dronate"
+    r"|fibrate|pentin|gabalin|tidine|azosin|vudine|dopa|statin)|cef\w+|sulfa\w+|(?:levo)?thyrox\w+"
+    r"|aspirin|paracetamol|acetaminophen|tylenol|insulin|warfarin|digoxin|morphine|codeine|tramadol|lithium|steroids?"
+    r"|antibiotics?|antidepressants?|vitamins?|quinine|\w*chloroquine|methotrexate|tamoxifen|sertraline|citalopram"
+    r"|escitalopram|clopidogrel|diclofenac|naproxen|levetiracetam|carbamazepine|phenytoin|valproate|nitroglycerin"
+)
+_UNITS_EN = r"mg|mcg|µg|μg|g|gm|gms|ml|l|iu|units?|mmol|mmhg|mm|cm|kg|lbs?|%|°c|°f|°|℃|℉|mg/\w+|g/\w+|mmol/\w+|iu/\w+|ml/\w+"
+_FORMS_EN = r"tabs?|tablets?|capsules?|pills?|drops?|puffs?|spoons?|teaspoons?|times|hourly|daily|bid|tid|qid|od|bd|tds"
+
+# Kinds of content with the words that show them, whole words of lower case.
+_ENGLISH: dict[str, str] = {
+    "allergy": r"\w*allerg\w*|anaphyla\w*|hypersensitiv\w*",
+    "dose": rf"\d[\d.,/-]*(?:{_UNITS_EN})|mg|mcg|ml|iu|{_FORMS_EN}",
+    "drug": _DRUGS_EN,
+    "negation": r"no|not|never|without|denie[sd]|den(?:y|ying)|cannot|nor|none|neither|\w+n['’]t|avoid\w*|stop\w*|negative",
+    "ask": r"\S*\?|advi[sc]e|suggest\w*|help|please|wondering|worried",
+    "advice": r"recommend\w*|advis\w*|suggest\w*|should|must|need|consult\w*|avoid\w*|take|start|continue|visit|urgent\w*"
+    r"|immediately|follow-?up|see|go",
+    "number": r"\S*\d\S*|years?|months?|weeks?|days?|hours?|old|male|female",
+    "finding": r"diagnos\w*|tumou?rs?|cancer\w*|biops\w*|surg\w+|operat\w*|mri|ct|x-?rays?|ultrasound|ecg|tests?|pregnan\w*"
+    r"|positive|scan|history",
+    "symptom": r"pain\w*|fevers?|cough\w*|bleed\w*|swell\w*|swollen|rash\w*|vomit\w*|nause\w*|diarrh\w*|dizz\w*|breath\w*"
+    r"|headaches?|itch\w*|numb\w*|weak\w*|fatigue|lumps?|discharge|burning",
+    "treatment": r"taking|tablets?|medicat\w*|medicines?|dos(?:e|es|age)|prescri\w*|treat\w*|therap\w*",
+    "aim": r"aim\w*|investigat\w*|sought|objective\w*|hypothes\w*|whether|here|we",
+    "result": r"show\w*|find|findings?|found|demonstrat\w*|conclu\w*|results?|suggest\w*|reveal\w*|indicat\w*|identif\w*"
+    r"|increas\w*|decreas\w*|reduc\w*|associat\w*|together|thus|therefore",
+}  # fmt: skip
+
+_CHINESE: dict[str, str] = {
+    "allergy": r"过敏",
+    "dose": r"\d+(?:\.\d+)?\s*(?:mg|mcg|µg|μg|g|ml|iu|mmol|mmhg|%|℃|度|毫克|微克|克|毫升|单位|片|粒|丸|支|袋|滴|次)"
+    r"|[一二三四五六七八九十两半]+(?:毫克|克|毫升|片|粒|丸|支|袋|滴|次)",
+    "drug": r"西林|霉素|沙星|环素|康唑|硝唑|拉唑|沙坦|普利|洛尔|他汀|地平|列汀|列净|列酮|格列|双胍|司琼|曲坦|西泮|唑仑|卡因"
+    r"|洛韦|那韦|夫定|单抗|替尼|肝素|布洛芬|洛芬|昔康|昔布|米松|泼尼松|可的松|奈德|噻嗪|塞米|茶碱|特罗|司特|他定|利嗪|西汀"
+    r"|帕明|替林|氮平|哌酮|膦酸|贝特|喷丁|巴林|替丁|唑嗪|头孢|磺胺|阿司匹林|氨基酚|胰岛素|华法林|地高辛|吗啡|可待因|曲马多|激素"
+    r"|抗生素|消炎药|维生素|奎宁|甲氨蝶呤|氯吡格雷|双氯芬酸|甲状腺素|优甲乐|奥司他韦|连花清瘟|板蓝根|胶囊|颗粒|口服液|滴丸|冲剂|喷剂|膏",
+    "negation": r"不(?![过但仅管]|客气|好意思|用谢|错)|没|无(?!论)|未(?!来|婚)|否认|禁|勿|别(?!人|的)|阴性|避免|停",
+    "ask": r"[?？]|怎么办|怎么|是否|能不能|要不要|请问|什么|吗|帮|如何",
+    "advice": r"建议|应该|应当|需要|必须|可以|尽快|及时|就诊|就医|复查|检查|注意|避免|服用|口服|多喝|观察",
+    "number": r"\d+(?:岁|周岁|年|个?月|周|天|小时)|[一二三四五六七八九十半两几]+(?:年|个?月|周|天)|\d+",
+    "finding": r"诊断|确诊|手术|化验|报告|怀孕|病史|阳性|[BＢ]超|CT|核磁|片子|指标|偏高|偏低",
+    "symptom": r"痛|疼|发烧|发热|咳|出血|肿|皮疹|呕|恶心|腹泻|头晕|气短|胸闷|痒|麻|乏力|失眠",
+    "treatment": r"吃药|用药|药|治疗|打针|输液",
+    "aim": r"目的|旨在|探讨|研究",
+    "result": r"结果|结论|表明|显示|发现|提示",
+}  # fmt: skip
+
+_KINDS = tuple(_ENGLISH)
+_WEIGHTS: dict[Role, dict[str, float]] = {
+    "question": {"ask": 3, "number": 2, "finding": 2, "symptom": 1.5, "treatment": 1},
+    "answer": {"advice": 3, "treatment": 1.5, "finding": 1.5, "number": 1, "symptom": 1},
+    "abstract": {"aim": 2, "result": 3, "number": 1, "finding": 0.5, "symptom": 0.5, "treatment": 0.5},
+}
+#: The first sentence says what it is about, the last one usually asks or concludes.
+_FIRST, _LAST = 3.0, 3.0
+
+_QUANTITY = re.compile(
+    r"\d+(?:[.,，:：]\d+)*(?:\s*(?:[-–~～/x×*]|至|到|to)\s*\d+(?:[.,]\d+)*)*\s*"
+    rf"(?:(?:{_UNITS_EN}|{_FORMS_EN}|years?|yrs?|months?|weeks?|days?|hours?|hrs?|mins?|minutes?|doses?)(?![a-z])"
+    r"|[个多余]?(?:毫克|微克|千克|公斤|克|毫升|升|毫米|厘米|单位|周岁|岁|年|月|日|号|周|天|小时|分钟|片|粒|丸|支|袋|滴|次|度|倍|[/／]))?",
+    re.IGNORECASE,
+)
+_CHINESE_QUANTITY = re.compile(
+    r"[一二三四五六七八九十百半两]+(?:毫克|克|毫升|岁|年|月|周|天|小时|片|粒|丸|支|袋|滴|次)"
+)
+
+
+def quantities(text: str) -> list[tuple[int, int]]:
+    """Where numbers stand with their units ("5 mg", "38.5℃", "120/80 mmHg", "每日3次"): inside none of them may
+    a text be cut."""
+    spans = [match.span() for match in _QUANTITY.finditer(text)]
+    if not text.isascii():
+        spans += [match.span() for match in _CHINESE_QUANTITY.finditer(text)]
+    return [(_beginning(text, start), end) for start, end in spans]
+
+
+def _beginning(text: str, start: int) -> int:
+    """Where a quantity begins with what belongs before its number: a sign of comparison, "每日"."""
+    if text[start - 1 : start] in _SIGNS:
+        return start - 1
+    return start - 2 if text[max(start - 2, 0) : start] in _EVERY else start
+
+
+_SIGNS = ("<", ">", "≤", "≥", "±")
+_EVERY = ("每日", "每天", "每次", "每周", "一日", "一天", "一次", "每晚")
+
+
+@functools.lru_cache(1 << 16)
+def _of_word(word: str) -> frozenset[str]:
+    """The kinds of content that an English word shows."""
+    bare = word.lower().strip(".,;:!()[]\"'“”‘’")
+    return frozenset(kind for kind, pattern in _ENGLISH_WORDS if bare and pattern.fullmatch(bare))
+
+
+_ENGLISH_WORDS = tuple((kind, re.compile(pattern)) for kind, pattern in _ENGLISH.items())
+
+
+def _one_pattern(kinds: Mapping[str, str]) -> re.Pattern[str]:
+    """All kinds in one pattern, tried only where one of them can begin: most signs begin none."""
+    firsts = re.findall(r"(?:^|\|)\(?(?:\?:)?(\[[^\]]*\]|\\d|.)", "|".join(kinds.values()))
+    beginning = "".join(first.strip("[]") for first in firsts)
+    either = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items())
+    return re.compile(f"(?=[{beginning}])(?:{either})", re.IGNORECASE)
+
+
+_CHINESE_SIGNS = _one_pattern(_CHINESE)
+
+
+def content(text: str, language: str) -> set[str]:
+    """The kinds of content that a text shows."""
+    if language == "zh":
+        return {match.lastgroup or "" for match in _CHINESE_SIGNS.finditer(text)}
+    return set[str]().union(*map(_of_word, text.split()))
+
+
+def clinical_mentions(text: str, language: str) -> dict[str, int]:
+    """How many drugs, doses, negations and allergies a text mentions, by :data:`MENTIONS`."""
+    counts = dict.fromkeys(MENTIONS, 0)
+    found: Iterable[Iterable[str]]
+    if language == "zh":
+        found = ([match.lastgroup or ""] for match in _CHINESE_SIGNS.finditer(text))
+    else:
+        found = filter(None, map(_of_word, text.split()))
+    for kinds in found:
+        for kind in kinds:
+            if kind in counts:
+                counts[kind] += 1
+    return counts
+
+
+def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[int, float]]:
+    """How much each sentence of a text matters: 1 for what goes last, 0 for the rest; then its weight.
+
+    Last go a question's ask, an answer's advice, an abstract's findings, and sentences with negation, drug,
+    dose or allergy. The weight is of the kinds of content it has, and of its place.
+    """
+    weights = _WEIGHTS[role]
+    essential = (
+        {*MENTIONS, max(weights, key=weights.__getitem__)} if role != "abstract" else {"result", "aim"}
+    )
+    scores = []
+    for i, part in enumerate(parts):
+        kinds = content(part, language)
+        weight = sum(weights.get(kind, 1.0) for kind in kinds)
+        weight += _FIRST * (i == 0) + _LAST * (i == len(parts) - 1)
+        scores.append((int(not essential.isdisjoint(kinds)), weight))
+    return scores

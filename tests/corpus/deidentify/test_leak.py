@@ -1,0 +1,78 @@
+"""How much is found, on labelled sets: half of each was never looked at while the rules were made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mulmed.corpus.deidentify.labelled import Example, Label, general_english, half, made_up, visits
+from mulmed.corpus.deidentify.leak import Score, leak_report, rows, table, wilson
+
+DATA = Path(os.environ.get("MULMED_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason="MULMED_DATA (the folder of published corpora) is absent"
+)
+STRUCTURED = (
+    "PHONE",
+    "ID",
+    "EMAIL",
+    "URL",
+    "IP",
+    "ACCOUNT",
+    "RECORD_NUMBER",
+    "PLATE",
+    "DATE",
+    "DATE_OF_BIRTH",
+)
+
+
+def reported(examples: Iterator[Example], profile: str = "full") -> dict[str, Score]:
+    found: dict[str, Score] = {}
+    for (_, kind), score in leak_report((e for e in examples if half(e) == "report"), profile).items():  # type: ignore[arg-type]
+        found[kind] = found.get(kind, Score()) + score
+    return found
+
+
+def test_wilson_is_the_worked_example() -> None:
+    # 81 of 263: 0.255 to 0.366 (Newcombe 1998, Statistics in Medicine 17:857, method 3).
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_counts_of_overlap_cover_and_exactness() -> None:
+    text = "Dr. Anil Kumar, 13812345678, and Zzyx."
+    labels = (Label(0, 14, "NAME"), Label(16, 27, "PHONE"), Label(33, 37, "NAME"))
+    scores = leak_report([Example("x", text, labels, "en")], "fast")
+    # "Dr." is labelled and stays: touched, not covered.
+    assert scores["x", "NAME"] == Score(labelled=2, overlap=1, covered=0, exact=0, found=1, right=1)
+    assert scores["x", "PHONE"] == Score(labelled=1, overlap=1, covered=1, exact=1, found=1, right=1)
+    (name, phone) = rows(scores, "fast")
+    assert (name["recall_overlap"], name["precision"], phone["recall_exact"]) == (0.5, 1.0, 1.0)
+    assert "| x | NAME | fast | 2 | 0.500 |" in table([name, phone])
+
+
+@pytest.mark.parametrize(("locale", "names"), [("zh_CN", 0.90), ("en_US", 0.90), ("en_IN", 0.90)])
+def test_recall_on_people_of_faker(locale: str, names: float) -> None:
+    scores = reported(made_up(locale, 900, seed=7))  # type: ignore[arg-type]
+    for kind in STRUCTURED:
+        if score := scores.get(kind):
+            assert score.overlap >= 0.99 * score.labelled, kind
+    assert scores["NAME"].overlap >= names * scores["NAME"].labelled
+    assert all(score.right >= 0.95 * score.found for score in scores.values())
+
+
+@needs_data
+def test_recall_on_visits() -> None:
+    names = reported(visits(DATA))["NAME"]
+    assert names.overlap >= 0.90 * names.labelled
+
+
+@needs_data
+def test_recall_on_general_english() -> None:
+    # Its telephone numbers mostly stand alone and in local forms, its people in bare lists: not gated.
+    scores = reported(general_english(DATA))
+    kinds = [scores[kind] for kind in ("EMAIL", "URL", "ACCOUNT", "ID", "IP")]
+    assert sum(s.overlap for s in kinds) >= 0.99 * sum(s.labelled for s in kinds)

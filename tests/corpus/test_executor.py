@@ -1,0 +1,96 @@
+"""The same result wherever the work is done: here, in processes, after a worker's death, on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from mulmed.corpus.executor import executor
+from mulmed.errors import MulmedError
+from mulmed.recipe import Executor
+
+
+def square(number: int) -> tuple[int, int]:
+    return number * number, os.getpid()
+
+
+class DiesOnce:
+    """Kills its own process at the chunk 5, the first time."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __call__(self, number: int) -> int:
+        if number == 5 and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number * number
+
+
+class AlwaysDies:
+    def __call__(self, number: int) -> int:
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def test_one_process_is_this_one() -> None:
+    with executor(Executor(processes=1)) as mapping:
+        assert list(mapping(square, range(3))) == [(n * n, os.getpid()) for n in range(3)]
+
+
+def test_two_processes_keep_the_order_of_the_chunks() -> None:
+    with executor(Executor(processes=2)) as mapping:
+        done = list(mapping(square, range(20)))
+    assert [value for value, _ in done] == [n * n for n in range(20)]
+    assert os.getpid() not in {pid for _, pid in done}
+
+
+def test_a_single_chunk_is_not_worth_a_process() -> None:
+    with executor(Executor(processes=2)) as mapping:
+        assert list(mapping(square, [3])) == [(9, os.getpid())]
+        assert list(mapping(square, [])) == []
+
+
+def test_a_killed_worker_takes_nothing_with_it(tmp_path: Path) -> None:
+    mark = tmp_path / "died"
+    with executor(Executor(processes=2)) as mapping:
+        assert list(mapping(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
+    assert mark.exists()
+
+
+def test_a_chunk_that_kills_every_worker_is_told() -> None:
+    with (
+        executor(Executor(processes=2)) as mapping,
+        pytest.raises(MulmedError, match="died 3 times") as caught,
+    ):
+        list(mapping(AlwaysDies(), range(8)))
+    assert "corpus.executor.processes" in str(caught.value.remedy)
+
+
+def test_an_error_of_the_work_itself_arrives_as_it_is() -> None:
+    with executor(Executor(processes=2)) as mapping, pytest.raises(TypeError):
+        list(mapping(square, [1, "two", 3]))  # type: ignore[list-item]
+
+
+def test_ray_gives_the_chunks_back_in_order(ray_cluster: str) -> None:
+    with executor(Executor(ray=ray_cluster)) as mapping:
+        done = list(mapping(square, range(20)))
+    assert [value for value, _ in done] == [n * n for n in range(20)]
+    assert os.getpid() not in {pid for _, pid in done}
+
+
+def test_ray_survives_a_killed_worker(ray_cluster: str, tmp_path: Path) -> None:
+    mark = tmp_path / "died"
+    with executor(Executor(ray=ray_cluster)) as mapping:
+        assert list(mapping(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
+    assert mark.exists()
+
+
+def test_an_unreachable_cluster_is_told() -> None:
+    pytest.importorskip("ray", reason="Ray (the extra `cluster`) is not installed")
+    with pytest.raises(MulmedError, match="No Ray cluster"), executor(Executor(ray="127.0.0.1:1")):
+        pass
