@@ -1,6 +1,7 @@
 """How long the corpus stage takes at the paper's size, where the time goes, and against whom.
 
     python benchmarks/corpus.py --data FOLDER --work FOLDER [--scale 1.0] [--profile fast] [--processes 2]
+    python benchmarks/corpus.py --data FOLDER --work FOLDER --scale 0.1 --rival PYTHON_WITH_DATATROVE
 
 ``--data`` holds the real files (see :mod:`corpus_data`), ``--work`` takes the corpus made out of them (about
 half a gigabyte at scale 1, made once) and the result.
@@ -13,18 +14,22 @@ import json
 import os
 import platform
 import resource
+import shutil
+import subprocess
 import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psutil
 from corpus_data import FILES, write
 from transformers import AutoTokenizer
 
 from mulmed.base.embedded import EMBEDDED, convert_embedded
+from mulmed.corpus import sources
 from mulmed.corpus.build import build_corpus
-from mulmed.corpus.record import TASKS
+from mulmed.corpus.sources.layout import Found
 from mulmed.prompts import Renderer
 from mulmed.prompts.counting import TokenCounter
 from mulmed.prompts.template import load_template
@@ -56,6 +61,70 @@ class Peak(threading.Thread):
         return self.bytes
 
 
+def settings_for(folder: Path, names: list[str], profile: str, executor: dict[str, Any]) -> Corpus:
+    """The recipe's corpus part for some of the made sources."""
+    splits: dict[str, Any] = {"icliniq": "test", "haodf": {"validation": 0.002, "test": 0.066}}
+    sources = {
+        name: {
+            "layout": FILES[name][0],
+            "path": next(p.name for p in folder.glob(f"{name}.*")),
+            "language": FILES[name][2],
+            "split": splits.get(name, "train"),
+        }
+        for name in names
+    }
+    return Corpus.model_validate(
+        {"sources": sources, "deidentify": {"profile": profile}, "executor": executor}
+    )
+
+
+def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[tuple[float, str]]:
+    """Run the stage; the seconds at which each part of it began."""
+    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
+    renderer = Renderer(tokenizer, load_template("alpaca"))
+    overhead = {
+        (t, lang): renderer.overhead(t, lang) for t in ("summary", "qa", "dialogue") for lang in ("en", "zh")
+    }
+    marks: list[tuple[float, str]] = []
+    began = time.perf_counter()
+
+    def progress(label: str, done: int, total: int) -> None:
+        if not marks or marks[-1][1] != label:
+            marks.append((round(time.perf_counter() - began, 1), label))
+        print(f"\r{time.perf_counter() - began:7.1f} s  {label} {done}/{total}    ", end="", flush=True)
+
+    build_corpus(
+        settings, folder, out, seed=42, cutoff=256, overhead=overhead,
+        count_tokens=TokenCounter(tokenizer), progress=progress,
+    )  # fmt: skip
+    marks.append((round(time.perf_counter() - began, 1), "done"))
+    return marks
+
+
+def against(rival: str, folder: Path, work: Path, base: Path, processes: int) -> dict[str, Any]:
+    """Seconds of datatrove and of ours on the same English records, one after the other."""
+    names = ["plos", "elife", "healthcaremagic", "icliniq"]
+    settings = settings_for(folder, names, "fast", {"processes": processes})
+    lines = []
+    for name in names:
+        source = settings.sources[name]
+        for item in sources.read(source, folder / source.paths[0]):
+            if isinstance(item, Found):
+                text = "\n".join(turn.text for turn in item.parsed.turns)
+                lines.append(json.dumps({"id": f"{name}-{item.row}", "text": text}, ensure_ascii=False))
+    given = work / "rival.jsonl"
+    given.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shutil.rmtree(work / "rival", ignore_errors=True)
+    script = Path(__file__).with_name("corpus_datatrove.py")
+    command = [rival, script, given, work / "rival", base / "tokenizer.json", str(processes)]
+    theirs = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
+    ours = build(settings, folder, work / "ours", base)[-1][0]
+    return {"records": len(lines), "datatrove_seconds": theirs["seconds"], "mulmed_seconds": ours,
+            "ratio": round(theirs["seconds"] / ours, 2)}  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -64,74 +133,52 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--profile", choices=["fast", "full"], default="fast")
-    parser.add_argument("--processes", type=int, default=None)
-    parser.add_argument("--ray", default=None)
-    parser.add_argument("--base", default="gemma3-270m")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--ray", help="address of a Ray cluster instead of processes")
+    parser.add_argument("--base", default="gemma3-270m", choices=sorted(EMBEDDED))
+    parser.add_argument("--rival", help="a Python that has datatrove: compare on the English records only")
     args = parser.parse_args()
 
     folder = args.work / f"corpus-{args.scale:g}"
     sizes = write(args.data, folder, args.scale)
-    raw = sum(path.stat().st_size for path in folder.iterdir())
+    base = convert_embedded(EMBEDDED[args.base], print).path
+    machine = {
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "versions": {p: version(p) for p in ("mulmed", "polars", "pyarrow", "tokenizers")},
+    }
+    if args.rival:
+        print(
+            "\n"
+            + json.dumps(against(args.rival, folder, args.work, base, args.processes) | machine, indent=1)
+        )
+        return
     executor = {"ray": args.ray} if args.ray else {"processes": args.processes}
-    settings = Corpus.model_validate(
-        {
-            "sources": {
-                name: {
-                    "layout": layout,
-                    "path": next(p.name for p in folder.glob(f"{name}.*")),
-                    "language": language,
-                    "split": {"icliniq": "test", "haodf": {"validation": 0.002, "test": 0.066}}.get(
-                        name, "train"
-                    ),
-                }
-                for name, (layout, _, language) in FILES.items()
-            },
-            "deidentify": {"profile": args.profile},
-            "executor": executor,
-        }
-    )
-    folder_of_base = convert_embedded(EMBEDDED[args.base], print).path
-    tokenizer = AutoTokenizer.from_pretrained(folder_of_base, local_files_only=True)
-    template = load_template("alpaca")
-    renderer = Renderer(tokenizer, template)
-    known = [(t, lang) for t in TASKS for lang in ("en", "zh")]
-
     peak = Peak()
     peak.start()
-    marks: list[tuple[float, str]] = []
-    began = time.perf_counter()
-
-    def progress(label: str, done: int, total: int) -> None:
-        if not marks or marks[-1][1] != label:
-            marks.append((time.perf_counter() - began, label))
-        print(f"\r{time.perf_counter() - began:7.1f} s  {label} {done}/{total}    ", end="", flush=True)
-
-    build_corpus(
-        settings, folder, args.work / "out", seed=42, cutoff=256,
-        overhead={k: renderer.overhead(*k) for k in known},
-        count_tokens=TokenCounter(tokenizer), progress=progress,
-    )  # fmt: skip
-    seconds = time.perf_counter() - began
+    out = args.work / "out"
+    marks = build(settings_for(folder, list(FILES), args.profile, executor), folder, out, base)
     cpu = sum(
         (u := resource.getrusage(who)).ru_utime + u.ru_stime
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     memory = peak.stop()
-    funnel = json.loads((args.work / "out" / "funnel.json").read_text())
-    statistics = json.loads((args.work / "out" / "statistics.json").read_text())
-    print("\n" + json.dumps(
-        {
-            "records": sum(sizes.values()), "megabytes": round(raw / 1e6), "profile": args.profile,
-            "executor": executor, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
-            "milliseconds_a_record": round(1000 * cpu / sum(sizes.values()), 3),
-            "peak_memory_gigabytes": round(memory / 2**30, 2),
-            "phases": [[round(at, 1), label] for at, label in marks],
-            "funnel": {s["stage"]: [s["in"], s["out"], s["changed"]] for s in funnel["stages"]},
-            "records_sha256": statistics["records_sha256"],
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            "versions": {p: version(p) for p in ("mulmed", "polars", "pyarrow", "tokenizers")},
-        }, indent=1,
-    ))  # fmt: skip
+    funnel = json.loads((out / "funnel.json").read_text())
+    statistics = json.loads((out / "statistics.json").read_text())
+    records = sum(sizes.values())
+    result = {
+        "records": records,
+        "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6),
+        "profile": args.profile,
+        "executor": executor,
+        "seconds": marks[-1][0],
+        "cpu_seconds": round(cpu, 1),
+        "core_milliseconds_a_record": round(1000 * cpu / records, 3),
+        "peak_memory_gigabytes": round(memory / 2**30, 2),
+        "began": marks,
+        "funnel": {s["stage"]: [s["in"], s["out"], s["changed"]] for s in funnel["stages"]},
+        "records_sha256": statistics["records_sha256"],
+    }
+    print("\n" + json.dumps(result | machine, indent=1))
 
 
 if __name__ == "__main__":

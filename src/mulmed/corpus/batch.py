@@ -36,7 +36,7 @@ AUDIT_SCHEMA: dict[str, pl.DataType] = {
     "id": pl.String(),
     "source": pl.String(),
     "stage": pl.String(),  # read, repair, deidentify, moderate, truncate, deduplicate, decontaminate
-    "action": pl.String(),  # changed | dropped | tagged
+    "action": pl.String(),  # changed | dropped | tagged | noted (seen by a reader, left as it was)
     "rule": pl.String(),  # what fired, for example "mojibake", "PHONE", "advertisement"
     "count": pl.Int64(),  # how often; 1 where the row tells a place
     "field": pl.String(),  # "turns[0]", "context", "baselines[chatgpt]"; "" for the whole record

@@ -224,6 +224,8 @@ def _read_source(
         for number, item in enumerate(sources.read(source, path)):
             if isinstance(item, Rejected):
                 where = {"source": name, "file": path.name, "row": item.row, "line": item.line}
+                if item.member:
+                    where["member"] = item.member
                 read.rejected.append(where | {"reason": item.reason})
                 continue
             record = _record(name, source, path.name, item)
@@ -257,7 +259,15 @@ def _record(name: str, source: Source, file: str, item: Found) -> Record:
 
 def _changes(record: Record, item: Found) -> list[Change]:
     return [
-        Change(record.id, record.source, "read", "changed", note.rule, note.count, removed=note.characters)
+        Change(
+            record.id,
+            record.source,
+            "read",
+            "changed" if note.changes else "noted",
+            note.rule,
+            note.count,
+            removed=note.characters,
+        )
         for note in item.parsed.notes
     ]
 
@@ -298,7 +308,7 @@ def _reading(read: _Read, audit: pl.DataFrame) -> Passage:
         "read",
         records_in=usable + len(read.rejected) + over,
         records_out=usable,
-        changed=audit["id"].n_unique(),
+        changed=audit.filter(pl.col("action") == "changed")["id"].n_unique(),
         rules=rules,
         by_source=dict(sorted(read.by_source.items())),
     )

@@ -101,7 +101,7 @@ class _Pool:
 
     def _next(self, function: Path, waiting: deque[tuple[Chunk, int, Future[Done]]]) -> Done:
         while True:
-            chunk, attempts, future = waiting[0]
+            _, attempts, future = waiting[0]
             try:
                 done = future.result()
             except BrokenProcessPool as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 
 import pytest
@@ -49,7 +50,7 @@ def test_english_names_keep_their_words_apart_and_their_case() -> None:
     brother, same = re.fullmatch(r"Dr\. (\w+) (\w+) wrote", three).groups()  # type: ignore[union-attr]
     assert same == family.upper()
     assert brother.lower() != given_name.lower()
-    assert "Kumar" not in one + two and "Anil" not in one
+    assert not re.search("Kumar|Anil", one + two)
 
 
 def test_key_and_record_decide() -> None:
@@ -92,7 +93,8 @@ def test_numbers_keep_their_form_and_are_left_alone_the_second_time(
     assert Surrogates(b"another", "salt", [made_up])(kind, made_up) == made_up
     bare = "".join(c for c in made_up if c.isalnum())
     if kind == "ID" and len(bare) == 18:
-        assert bare.startswith("99") and not id_checksum_holds(bare)
+        assert bare.startswith("99")
+        assert not id_checksum_holds(bare)
     if value == "4012888888881881":
         assert not bare.isdigit() or not luhn_holds(bare)
 
@@ -120,8 +122,6 @@ def test_days_move_together() -> None:
     first, second = surrogates("DATE", "2020-02-27"), surrogates("DATE", "2020年3月1日")
     year, month, day = (int(x) for x in first.split("-"))
     later = [int(x) for x in re.findall(r"\d+", second)]
-    import datetime
-
     assert (datetime.date(*later) - datetime.date(year, month, day)).days == 3  # 2020 is a leap year
     assert 2100 < year < 2300
     assert surrogates("DATE", first) == first

@@ -61,9 +61,10 @@ def tagger() -> Tagger:
 
 def find_names_by_model(text: str) -> Iterator[Span]:
     """Names of people in the clauses of a text that could hold one."""
+    run = tagger()  # whether it is there shows at the first text, not at the first name
     for start, end in _windows(text):
         position = start
-        for word, tag in tagger()(text[start:end]):
+        for word, tag in run(text[start:end]):
             if tag in _PERSON and _is_person(text, position, word):
                 yield Span(position, position + len(word), "NAME")
             position += len(word)

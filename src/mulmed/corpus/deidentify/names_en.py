@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
 
 from mulmed.corpus.deidentify.lexicon import (
-    common_surnames,
     given_names,
     lone_given_names,
-    not_people,
     ordinary,
     surnames,
     transcribed_names,
     word_list,
+)
+from mulmed.corpus.deidentify.names_en_listed import (
+    EDGE,
+    INITIAL,
+    LOWER,
+    NOT_PERSON_BEHIND,
+    UPPER,
+    WORD,
+    find_listed,
+    kind_of,
 )
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, matches
@@ -54,13 +61,8 @@ FAMILIES_EN: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-_U, _L = "A-ZÀ-ÖØ-ÞĀ-ž", "a-zß-öø-ÿĀ-ž"
-# Possessive: a name gives none of its letters back when what must follow does not.
-_WORD = rf"[{_U}][{_L}]++(?:['’-][{_U}]?[{_L}]++)*+(?:[{_U}][{_L}]++)?+"
-_CAPITAL = rf"(?:{_WORD}|[{_U}]['’][{_U}][{_L}]+|[{_U}]\.|[{_U}]{{2,}}(?![{_L}])|[{_U}](?=\s[{_U}]))"
+_CAPITAL = rf"(?:{WORD}|[{UPPER}]['’][{UPPER}][{LOWER}]+|[{UPPER}]\.|[{UPPER}]{{2,}}(?![{LOWER}])|[{UPPER}](?=\s[{UPPER}]))"
 _FULL = rf"{_CAPITAL}(?:(?:[ \t\xa0]|(?<=\.)){_CAPITAL}){{0,3}}"
-_EDGE = rf"(?<![{_U}{_L}\d])"
-
 _TITLE = re.compile(
     r"(?:(?<![A-Z])(?:Drs?|DR)|(?<![A-Za-z])(?:Prof|PROF|Mr|MR|Mrs|MRS|Ms|MS|Mx))(?:\.\s*|\s+)"
     rf"(?:(?:Dr|Prof|DR)(?:\.\s*|\s+))?({_FULL})"
@@ -70,19 +72,19 @@ _TITLE_LOWER = re.compile(
     r"(?<![A-Za-z])(?P<title>[Dd]r|mr|mrs|ms|miss|doctor|nurse)(?:\s?\.\s*|\s+)(?P<first>[a-z]{3,})(?:\s(?P<second>[a-z]{3,}))?"
 )
 _NAMED = re.compile(
-    rf"{_EDGE}(?:my (?:full |first |last |good )?name(?:'s| is)|(?:his|her|their|the) name(?:'s| is)|name of (?:the )?patient(?: is)?|(?:patient(?:'s|’s)?|full|first|last|family|maiden|middle|user) name\s*(?::|is)|name\?"
+    rf"{EDGE}(?:my (?:full |first |last |good )?name(?:'s| is)|(?:his|her|their|the) name(?:'s| is)|name of (?:the )?patient(?: is)?|(?:patient(?:'s|’s)?|full|first|last|family|maiden|middle|user) name\s*(?::|is)|name\?"
     rf"|(?<![A-Za-z] )name\s*:|\b(?:named|called))[ \t:]*"
     rf"(?:(?:Dr|Mr|Mrs|Ms)\.?\s+)?([A-Za-zÀ-ž][\w’'-]+(?:[ ][A-Z]\.?(?=\s))?(?:[ ][A-Za-zÀ-ž][\w’'-]+){{0,2}})",
     re.IGNORECASE,
 )
 _NAME_CUE = re.compile(r"(?:my |patient|name)", re.IGNORECASE)
 _I_AM = re.compile(
-    rf"{_EDGE}(?:[Ii] am|[Ii]['’]m|[Ii]m|[Tt]his is|[Mm]yself)\s+((?:Dr\.?\s*)?{_WORD}(?:\s[A-Z]\.?(?=\s))?(?:\s{_WORD})*)"
+    rf"{EDGE}(?:[Ii] am|[Ii]['’]m|[Ii]m|[Tt]his is|[Mm]yself)\s+((?:Dr\.?\s*)?{WORD}(?:\s[A-Z]\.?(?=\s))?(?:\s{WORD})*)"
     r"(?=\s*(?:$|[.,;!\n(]|\bfrom\b|\bhere\b|\band\b|\baged?\b|\d))"
 )
 _GREETING = re.compile(
-    rf"{_EDGE}(?:[Hh]i+|HI+|[Hh]ello+|HELLO|[Hh]ey+|[Dd]ear|DEAR)\b(?:\s+(?:[Dd]ear|DEAR)\b)?[\s,!.]{{0,3}}"
-    rf"([{_U}{_L}][{_U}{_L}'’-]+(?:[ ][{_U}{_L}][{_U}{_L}'’-]*){{0,2}}?)(?=\s*(?:[,;.!:?\n-]|$|\bwelcome\b|\bthanks?\b))"
+    rf"{EDGE}(?:[Hh]i+|HI+|[Hh]ello+|HELLO|[Hh]ey+|[Dd]ear|DEAR)\b(?:\s+(?:[Dd]ear|DEAR)\b)?[\s,!.]{{0,3}}"
+    rf"([{UPPER}{LOWER}][{UPPER}{LOWER}'’-]+(?:[ ][{UPPER}{LOWER}][{UPPER}{LOWER}'’-]*){{0,2}}?)(?=\s*(?:[,;.!:?\n-]|$|\bwelcome\b|\bthanks?\b))"
 )
 _CLOSING = re.compile(
     r"(?:[Rr]egards?|REGARDS|[Ss]incerely|[Ww]ishes|[Tt]hanks|[Tt]hank you|THANKS|[Yy]ours|[Cc]heers|[Ll]ove|[Tt]ake [Cc]are|[Ss]igned)"
@@ -97,44 +99,25 @@ _FIELD = re.compile(
     rf"\s*:\s*(?:Dr\.?\s+)?({_FULL})"
 )
 _AGED = re.compile(
-    rf"{_EDGE}((?:{_WORD}|[a-z]{{3,}})(?:\s(?:{_WORD}|[a-z]{{3,}}))?)\s?,?\s(?:is\s)?(?:an?|aged?)\s\d{{1,3}}(?:[\s-]*(?:years?|yrs?|y\.?o|months?|weeks?|days?)|[,.\s])"
+    rf"{EDGE}((?:{WORD}|[a-z]{{3,}})(?:\s(?:{WORD}|[a-z]{{3,}}))?)\s?,?\s(?:is\s)?(?:an?|aged?)\s\d{{1,3}}(?:[\s-]*(?:years?|yrs?|y\.?o|months?|weeks?|days?)|[,.\s])"
 )
 _AGE_AHEAD = re.compile(r"\s?,?\s(?:is\s)?(?:an?|aged?)\s\d")
 _RELATIVE = re.compile(
-    rf"{_EDGE}(?:wife|husband|son|daughter|mother|father|mom|mum|dad|brother|sister|friend|baby|child|uncle|aunt|partner|boyfriend|girlfriend|fiancee?|kid|patient)"
-    rf"\s?,?\s+({_WORD}(?:\s{_WORD})?)"
+    rf"{EDGE}(?:wife|husband|son|daughter|mother|father|mom|mum|dad|brother|sister|friend|baby|child|uncle|aunt|partner|boyfriend|girlfriend|fiancee?|kid|patient)"
+    rf"\s?,?\s+({WORD}(?:\s{WORD})?)"
 )
 _SPOKEN = re.compile(
-    rf"{_EDGE}(?P<cue>hi+|hello+|hey+|good (?:morning|afternoon|evening)|(?:next )?patient is|this is|so|okay|ok|alright|all right|thank you|thanks|bye)\s?,?\s"
-    rf"(?P<first>[{_U}{_L}]{{3,}})(?:\s(?P<second>[{_U}{_L}]{{3,}}))?(?P<after>\s?[,.!?])?",
+    rf"{EDGE}(?P<cue>hi+|hello+|hey+|good (?:morning|afternoon|evening)|(?:next )?patient is|this is|so|okay|ok|alright|all right|thank you|thanks|bye)\s?,?\s"
+    rf"(?P<first>[{UPPER}{LOWER}]{{3,}})(?:\s(?P<second>[{UPPER}{LOWER}]{{3,}}))?(?P<after>\s?[,.!?])?",
     re.IGNORECASE,
 )
 _REPORTED = re.compile(
-    rf"{_EDGE}(?:(?:referred|seen|examined|operated|treated|done|performed|prescribed|advised|suggested|reviewed) by|(?:discussed|spoke|spoken|talked|met)(?: \w+){{0,3}} with|results of|report of|(?:please )?ask(?:ed)?(?: for)?|says|said|told|saw|met|consulted)\s+({_WORD}(?:\s{_WORD}){{0,2}})",
+    rf"{EDGE}(?:(?:referred|seen|examined|operated|treated|done|performed|prescribed|advised|suggested|reviewed) by|(?:discussed|spoke|spoken|talked|met)(?: \w+){{0,3}} with|results of|report of|(?:please )?ask(?:ed)?(?: for)?|says|said|told|saw|met|consulted)\s+({WORD}(?:\s{WORD}){{0,2}})",
     re.IGNORECASE,
 )
-_SPEAKER = re.compile(rf"^[\W\d]*({_WORD}):", re.MULTILINE)
+_SPEAKER = re.compile(rf"^[\W\d]*({WORD}):", re.MULTILINE)
 _WORD_LOWER = re.compile(r"(?<![a-z])[a-z]{3,}(?![a-z])")
 _VOCATIVE = re.compile(r",\s?([a-z]{3,})(?=\s?[,.?!;])")
-_CAPITALISED = re.compile(rf"[{_U}][{_L}]+")
-_CAPITALISED_ASCII = re.compile("[A-Z][a-z]+")
-_NOT_SPACE = re.compile(r"\S+")
-_RUN = re.compile(
-    rf"{_EDGE}(?<![@./_]){_WORD}(?:[ ](?:[{_U}]\.?(?=[ ])|{_WORD}|[{_U}]['’][{_U}][{_L}]+)){{0,4}}"
-)
-NOT_PERSON_BEHIND = re.compile(
-    r"(?:['’]?s)?[\s-]+(?:(?:and|or|/)\s+[A-Z]\w+['’s]*\s+)?(?:muscular\s|motor\s|cell\s|reed\s)?(?:disease|syndrome|sign|test|palsy|lymphoma|sarcoma|tumou?r|catheter|contracture|fracture|disorder|reflex|criteria|score"
-    r"|scale|stain|phenomenon|phenomena|node|nodes|ulcer|ulcers|esophagus|oesophagus|thyroiditis|cyst|gland|glands|duct|procedure|operation|maneuver|manoeuvre|position|method|effect|virus|formula|classification"
-    r"|hernia|triad|reaction|index|anemia|anaemia|dystrophy|chorea|ataxia|encephalopathy|hospital|clinic|university|institute|college|school|street|road|avenue|lane|drive|city|county|island|river|diet|tablets?|tab"
-    r"|capsules?|cream|gel|ointment|syrup|injection|drops|mg|ml)\b",
-    re.IGNORECASE,
-)
-_PREPARATION_BEFORE = re.compile(
-    r"(?:tablets?|tab|cap|capsules?|syrup|cream|ointment|drops|taking|takes?|took|use|using|used|apply|applied|lotion|inj|injection|called|on|with|and|,|\d)\.?\s$",
-    re.IGNORECASE,
-)
-_INITIAL = re.compile(r"[^\W\d_]\.?")
-_SHORT_FAMILIES = frozenset(["li", "xu", "wu", "ng", "ho", "lu", "ma", "hu", "yu", "le", "vu"])
 _SPOKEN_WORDS = frozenset(
     [
         "mason",
@@ -152,9 +135,6 @@ _SPOKEN_WORDS = frozenset(
         "joy",
         "faith",
     ]
-)
-_DRUG_LIKE = re.compile(
-    r"(?:in|ine|ol|ide|ate|um|il|ax|vir|mab|nib|cid|one|ene|an|oin|ort|gel|tab|vit|cal|al|is|us|ia|sis|ic|ium)$"
 )
 _NAMES_LIKE_VERBS = frozenset(
     [
@@ -181,9 +161,9 @@ def find_names_en(text: str, hits: Hits, alone: bool = True) -> Iterator[Span]:
     """English names; titles stay. ``alone``: also those that no cue announces."""
     yield from _by_cue(text, hits)
     if alone:
-        yield from _by_list(text)
+        yield from find_listed(text)
         for match in _SPEAKER.finditer(text) if ":" in text else ():
-            if _kind(match[1]) in ("given", "foreign"):
+            if kind_of(match[1]) in ("given", "foreign"):
                 yield Span(*match.span(1), "NAME")
         if text.islower():
             for match in _WORD_LOWER.finditer(text):
@@ -239,7 +219,7 @@ def _by_cue(text: str, hits: Hits) -> Iterator[Span]:
         yield from _spoken_to(match)
     for match in matches(_REPORTED, text, hits.get("reported", ())):
         words = match[1].split()
-        kinds = [_kind(w) for w in words]
+        kinds = [kind_of(w) for w in words]
         if (
             words[0][0].isupper()
             and kinds[0] not in ("word", "word family")
@@ -299,7 +279,7 @@ def _leading_name(match: re.Match[str], group: int, lower: bool = False) -> Span
         if real and low in word_list("words_en") and low not in surnames() and low not in given_names():
             break
         end = start + word.start() + len(bare)
-        real = real or not _INITIAL.fullmatch(bare)
+        real = real or not INITIAL.fullmatch(bare)
     if not real or NOT_PERSON_BEHIND.match(match.string, end):
         return None
     return Span(start, end, "NAME")
@@ -370,103 +350,3 @@ def _subject(match: re.Match[str]) -> Span | None:
         words[0][0].isupper() and (first not in ordinary() or first in given_names())
     )
     return Span(start, match.end(1), "NAME") if named else None
-
-
-@cache
-def _skipped() -> frozenset[str]:
-    """Capitalised words that neither are a name alone nor begin one."""
-    plain = (w for w in ordinary() if w not in given_names() and w not in surnames())
-    return frozenset(w.capitalize() for w in plain)
-
-
-def _by_list(text: str) -> Iterator[Span]:
-    done = 0
-    for capital in (_CAPITALISED_ASCII if text.isascii() else _CAPITALISED).finditer(text):
-        if capital[0] in _skipped() or capital.start() < done:
-            continue
-        run = _RUN.match(text, capital.start())
-        if run is None:
-            continue
-        done = run.end()
-        words = [(m.start(), m[0]) for m in _NOT_SPACE.finditer(run[0])]
-        position = 0
-        while position < len(words):
-            length = _name_length([w for _, w in words[position:]])
-            if not length:
-                position += 1
-                continue
-            start = run.start() + words[position][0]
-            at, last = words[position + length - 1]
-            end = run.start() + at + len(re.split("['’]s$", last)[0])
-            doubtful = length > 1 and {_kind(w) for _, w in words[position : position + length]} == {
-                "unknown"
-            }
-            if not NOT_PERSON_BEHIND.match(text, end) and not (
-                doubtful and _PREPARATION_BEFORE.search(text, max(0, start - 14), start)
-            ):
-                yield Span(start, end, "NAME")
-            position += length
-
-
-def _name_length(words: list[str]) -> int:
-    """How many of the leading words of a run of capitalised words are a name."""
-    kinds = [_kind(w) for w in words]
-    first = kinds[0]
-    if first == "given":
-        length = 1
-        while length < len(words) and kinds[length] in (
-            "given",
-            "initial",
-            "family",
-            "unknown",
-            "word family",
-            "ambiguous",
-            "foreign",
-        ):
-            length += 1
-        return length - (kinds[length - 1] == "initial")
-    if first in ("ambiguous", "family", "unknown", "foreign") and len(words) > 1:
-        middle = 1
-        while middle < len(words) - 1 and kinds[middle] == "initial":
-            middle += 1
-        behind = kinds[middle]
-        known = {first, behind} & {"ambiguous", "family", "given", "foreign"}
-        if behind == "initial":
-            return 0
-        if (
-            (middle > 1 and behind != "word" and known)
-            or (first == "ambiguous" and (behind == "family" or words[middle].lower() in common_surnames()))
-            or (first == "family" and behind in ("family", "given", "foreign"))
-            or (
-                first == "unknown"
-                and behind == "unknown"
-                and not any(_DRUG_LIKE.search(w) for w in (words[0], words[middle]))
-            )
-            or (first in ("unknown", "foreign") and behind in ("foreign", "given", "family"))
-            or (first == "foreign" and behind == "unknown")
-        ):
-            length = middle + 1
-            while length < len(words) and kinds[length] in ("family", "foreign", "unknown", "given"):
-                length += 1
-            return length
-    return 0
-
-
-def _kind(word: str) -> str:
-    """What a capitalised word can be in a name."""
-    if _INITIAL.fullmatch(word):
-        return "initial"
-    low = re.split("['’]s$", word)[0].lower()
-    if len(low) < 3:
-        return "family" if low in _SHORT_FAMILIES else "word"
-    if low in not_people() and low not in given_names():
-        return "word family" if low in common_surnames() and low not in word_list("drugs_en") else "word"
-    if low in ordinary():
-        if low in given_names():
-            return "ambiguous"
-        return "word family" if low in common_surnames() else "word"
-    if low in given_names():
-        return "given"
-    if low in surnames():
-        return "family"
-    return "unknown" if word.isascii() else "foreign"

@@ -76,9 +76,9 @@ def _digits(value: str) -> str:
 
 
 def _address_of_machine(value: str) -> bool:
-    return all(int(part) < 256 for part in value.split(".")) and not value.startswith(
-        ("0.", "1.", "2.", "3.", "4.")
-    )
+    """Four numbers under 256 that are no number of a chapter or a version."""
+    parts = [int(part) for part in value.split(".")]
+    return max(parts) < 256 and max(parts) > 19
 
 
 def _card(value: str) -> bool:
@@ -122,11 +122,11 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("ACCOUNT", "long", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", 0, 0, lambda v: iban_holds(v.replace(" ", ""))),
         ("ACCOUNT", "account", r"\b(?:account|card|cc|iban)s?(?![A-Za-z])[^\d\n!?]{0,25}?(?<![A-Za-z0-9.])([A-Z]{0,4}\d(?:[ -]?\d){7,21})(?!\d)", 1, re.I, None),
         ("ACCOUNT", "account", r"\b(?:skype|instagram|twitter|facebook|telegram|snapchat|username|user id|login)\s*(?:id|handle|account|name|username)?\s*(?:is)?\s*[:@]\s*@?([A-Za-z0-9][\w.]{3,})", 1, re.I, None),
-        ("ID", "long", r"(?<![\d-])[2-9]\d{3}([ -]?)\d{4}\1\d{4}(?![\d-])", 0, 0, lambda v: verhoeff_holds(_digits(v)) or v[4] == " "),
+        ("ID", "long", r"(?<![\d+-])[2-9]\d{3}([ -]?)\d{4}\1\d{4}(?![\d-])", 0, 0, lambda v: verhoeff_holds(_digits(v)) or v[4] == " "),
         ("ID", "lettered", r"(?<![A-Za-z0-9])[A-Z]{3}[ABCFGHJKLPT][A-Z]\d{4}[A-Z](?![A-Za-z0-9])", 0, 0, None),  # Indian PAN
         ("ID", "long", r"(?<![A-Za-z0-9])(?:[EGDSPH]\d{8}|E[A-HJ-NP-Z]\d{7}|1[45]\d{7})(?![A-Za-z0-9])", 0, 0, lambda v: v[0].isalpha()),  # Chinese passport
         ("PHONE", "long", r"(?<![\d.A-Za-z])(?:(?:\+|00)?86[- ]?)?1[3-9]\d[-— ]?(?:\d{4}|\*{4})[-— ]?\d{4}(?!\d)", 0, 0, None),
-        ("ACCOUNT", "long", r"(?<![\d.A-Za-z-])\d(?:[ -]?\d){11,18}(?![\d.-])", 0, 0, _card),
+        ("ACCOUNT", "long", r"(?<![\d.A-Za-z+-])\d(?:[ -]?\d){11,18}(?![\d.-])", 0, 0, _card),
         ("PHONE", "long", rf"(?<![\d.A-Za-z-])(?:{_LANDLINE}|{_LANDLINE_GLUED})(?!\d)", 0, 0, None),
         ("PHONE", "long", r"(?<![\d.-])[48]00[- ]?\d{3,4}[- ]?\d{3,4}(?!\d)", 0, 0, lambda v: len(_digits(v)) == 10),
         ("PHONE", "long", r"(?<![\w.])\+\s?\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?!\d)", 0, 0, None),
@@ -134,7 +134,7 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("PHONE", "long", r"(?<![\d.-])0\d{2,4}[ -](?:\d{3,4}[ -]?\d{3,6}|\d{2,4}(?:[ -]\d{2,4}){1,3})(?![\d-])", 0, 0, None),
         ("PHONE", "phone", r"(?:电话|手机|联系方式|联系|热线|致电|拨打|座机|传真|打给我?|短信|号码|[Tt][Ee][Ll])(?:[\s:：,，是为号码])*([+(（]?\d[\d ()（）-]{5,14}\d)(?!\d)", 1, 0, None),
         ("PHONE", "phone", r"\b(?:call|phone|telephone|tel|mobile|mob|cell(?:phone| phone| number)?|contact|whats ?app|fax|ring|dial|text|number|desk|office|reach|pager|answering at|messages to)\b(?:[^\d\n.!?+]{0,30}?|\s?:?\s{0,3})(\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?:x\d{1,6})?)(?![\d%/])", 1, re.I, None),
-        ("ZIP", "zip", r"(?:\b(?:zip|postal|pin|post)\s?(?:code)?(?:[\s:]|is\b)*([A-Z0-9][A-Z0-9-]{1,6}(?:\s[A-Z0-9]{2,4})?)|(?:邮编|邮政编码)(?:[\s:：是为])*(\d{6}))(?![A-Za-z0-9])", 1, re.I, lambda v: any(c.isdigit() for c in v)),
+        ("ZIP", "zip", r"(?:\b(?:zip|postal|pin|post)\s?(?:code)?(?:[\s:]|is\b)*([A-Z0-9][A-Z0-9-]{1,6}(?:[ ][A-Z0-9]{2,4})?)|(?:邮编|邮政编码)(?:[\s:：是为])*(\d{6}))(?![A-Za-z0-9])", 1, re.I, lambda v: any(c.isdigit() for c in v)),
     )
 )  # fmt: skip
 

@@ -83,7 +83,7 @@ _STOP_EN = (
     r"(?!I\b|My\b|The\b|And\b|But\b|He\b|She\b|We\b|It\b|Please\b|Since\b|For\b|In\b|Can\b|What\b|Is\b)"
 )
 _ADDRESS_EN = re.compile(
-    r"(?<![\w./-])\d{1,5}[A-Za-z]?,?\s+(?:(?:North|South|East|West|[NSEW]\.?)\s+)?(?:(?!Supreme|High|District|Federal)[A-Z][a-z'’]+\s+){1,3}"
+    r"(?<![\w./-])\d{1,5}[A-Za-z]?(?:/\d{1,4})?,?\s+(?:(?:North|South|East|West|[NSEW]\.?)\s+)?(?:(?!Supreme|High|District|Federal)[A-Z][a-z'’]+\s+){1,3}"
     r"(?:Street|Avenue|Road|Lane|Drive|Boulevard|Court|Place|Terrace|Square|Highway|Crescent|Close|Way|Parkway|Row|Gardens"
     r"|Trail|Crest|Mews|Alley|Freeway|Valleys?|Circles?|Bypass|Causeway|Expressway|Heights|Hollow|Junctions?|Knolls?|Landing|Manors?|Meadows?|Motorway"
     r"|Orchard|Overpass|Parkways|Pike|Plaza|Ridges?|Shoals?|Shores?|Skyway|Spurs?|Squares|Stravenue|Throughway|Trace|Trafficway|Turnpike|Underpass|Viaduct"
@@ -99,7 +99,8 @@ _POST_BOX = re.compile(r"\bP\.?\s?O\.?\s?Box\s+\d+", re.IGNORECASE)
 _COUNTRY = r"(?:the|a|an|this|that|my|our|your|his|her|India|China|USA|US|UK|America|England|Canada|Australia|Pakistan|Africa|Europe|Asia|United)\b"
 _LIVING_AT = re.compile(
     r"\b(?:(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)|stay(?:s|ed|ing)?|located|office is) (?:in|at)|address(?: to| is| with)?\s?:?)\s+"
-    r"(\d{1,5}[A-Za-z]?[ ,]+(?:[^\W\d_][\w.'’-]*[ ]){0,5}?(?:[^\W\d_][\w.'’-]*|\d+)(?:[ ,]+(?:Apt|Suite|Unit|Flat|Floor)\.?\s?#?\w+){0,2}(?:,\s?[A-Z][\w ]+){0,3}(?:\s\d{4,6})?)(?=[\s,.;]|$)"
+    r"((?:H\.?\s?No\.?\s*)?\d{1,5}[A-Za-z]?(?:/\d{1,4})?[ ,/]+[^\W\d_a-z][\w.'’-]*(?:[ ](?:[^\W\d_a-z][\w.'’-]*|\d+))*"
+    r"(?:[ ,]+(?:Apt|Suite|Unit|Flat|Floor)\.?\s?#?\w+){0,2}(?:,\s?[^\W\d_a-z][\w]+(?:[ ][^\W\d_a-z]\w+)*){0,3}(?:\s\d{4,6})?)(?=[\s,.;]|$)"
 )
 _LIVING = re.compile(
     rf"\b(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)) (?:in|at)\s+((?!{_COUNTRY})[A-Z][a-z]+(?:[ ,]{{1,2}}[A-Z][a-z]+){{0,2}}(?:,\s?[A-Z]{{2}}\b)?)"
@@ -135,8 +136,12 @@ def _proper(core: str, name: str) -> int | None:
         admin = _ADMIN.match(core[offset:])
         if admin and not _GENERIC_ADMIN.match(admin[0]):
             return offset
-        if re.match(_KNOWN, core[offset:]) or _OWN_NAME.match(name[offset:]):
+        if re.match(_KNOWN, core[offset:]):
             return offset
+        if own := _OWN_NAME.match(name[offset:]):
+            # 大连医科|大学附属..., 大连|第三医院: what stands before is of the name, a place the dictionary lacks.
+            reach = 8 if own[0].startswith(("大学", "医学院", "学院")) else 4
+            return max(0, offset - reach)
     kind = _BY_KIND.match(core)
     return 0 if kind and not _NOT_A_PLACE.search(kind[1]) else None
 

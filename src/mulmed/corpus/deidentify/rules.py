@@ -9,7 +9,8 @@ from typing import Literal
 from mulmed.corpus.deidentify.dates import FAMILIES_DATES, find_dates
 from mulmed.corpus.deidentify.lexicon import chinese_words, not_people, ordinary
 from mulmed.corpus.deidentify.model import find_names_by_model
-from mulmed.corpus.deidentify.names_en import FAMILIES_EN, NOT_PERSON_BEHIND, find_names_en
+from mulmed.corpus.deidentify.names_en import FAMILIES_EN, find_names_en
+from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND
 from mulmed.corpus.deidentify.names_zh import FAMILIES_ZH, find_names_zh
 from mulmed.corpus.deidentify.patterns import FAMILIES_FORMS, digit_runs, find_forms
 from mulmed.corpus.deidentify.places import (

@@ -80,7 +80,9 @@ def read(source: Source, path: Path) -> Iterator[Found | Rejected]:
             yield Rejected(item.row, item.line, "record is not in the source's language", item.member)
             continue
         if foreign == "answer":
-            parsed = replace(parsed, notes=(*parsed.notes, Note("answer is not in the source's language")))
+            parsed = replace(
+                parsed, notes=(*parsed.notes, Note("answer is not in the source's language", changes=False))
+            )
         parsed = _without_surrogates(parsed)
         yield item if parsed is item.parsed else replace(item, parsed=parsed)
 

@@ -12,11 +12,15 @@ from mulmed.corpus.record import Role, Task, Turn
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something a reader changed or left out on the way: how often, and how many characters it cost."""
+    """Something a reader changed or left out on the way: how often, and how many characters it cost.
+
+    With ``changes=False`` it was only seen, and the record left as it was.
+    """
 
     rule: str
     count: int = 1
     characters: int = 0
+    changes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
