@@ -1,10 +1,12 @@
 """Over-long records shortened to what the model reads, keeping what matters (the paper's 2.1).
 
 The published code cuts at 256 tokens from the right, so that a long question leaves no answer to learn.
-Here a dialogue loses its oldest turns first, since each answer builds on what came just before it. Of the
-round that is left, the answer is kept and the question shortened by whole sentences; the answer is shortened
-only when it would leave the question less than a quarter of the room. Sentences go by what they are about
-(:mod:`mulmed.corpus.salience`), and nothing is ever cut inside a number with its unit.
+Here a dialogue loses its oldest rounds first, since each answer builds on what came just before it; but what
+the patient told first (age, history, allergies, drugs) is told only once, and goes on, shortened, before the
+first question that is kept. Of a round that is left alone the answer is kept and the question shortened by
+whole sentences; the answer is shortened only when it would leave the question less than a quarter of the
+room. Sentences go by what they are about (:mod:`mulmed.corpus.salience`), and nothing is ever cut inside a
+number with its unit.
 """
 
 from __future__ import annotations
@@ -32,6 +34,12 @@ Span = tuple[int, int]
 
 #: The answer may not leave the question less than this share of the room, where the question needs it.
 _QUESTION_SHARE = 0.25
+#: What the patient told first may take this share of the room, where it needs it, from later rounds.
+_DESCRIPTION_SHARE = 0.4
+#: A round is shortened rather than dropped while this share of the room is left for it.
+_ROUND_SHARE = 0.25
+#: Tokens of the line break between that and the question it is put before.
+_JOINED = 1
 _LEAST_ROOM = 16
 _SIGN_OR_WORD = re.compile(r"[\u3000-\uffff]|[^\s\u3000-\uffff]+")
 _CLAUSE_END = re.compile(r"(?<=[，；;、])|(?<=,)(?=\s)")
@@ -42,10 +50,15 @@ def shorten(text: str, budget: int, language: str, role: Role, count_tokens: Cou
 
     Sentences too long for that give clauses; only when no clause fits is one cut in itself.
     """
-    if budget <= 0:
-        return _without(text, [])
     if count_tokens([text])[0] <= budget:
         return []
+    return _shortened(text, budget, language, role, count_tokens)
+
+
+def _shortened(text: str, budget: int, language: str, role: Role, count_tokens: CountTokens) -> list[Edit]:
+    """:func:`shorten` of a text that is known to be too long."""
+    if budget <= 0:
+        return _without(text, [])
     spans, sizes = _units(text, budget, language, count_tokens)
     parts = [text[a:b] for a, b in spans]
     scores = importance(parts, language, role)
@@ -163,7 +176,9 @@ def truncate_records(
     """Records that fit into ``cutoff`` tokens, template and end-of-text tokens included.
 
     Training and validation: the oldest rounds of a dialogue go until the rest fits or one is left (rule
-    ``oldest turns``), whose question is shortened (``question shortened``) and, where the answer is too long
+    ``oldest turns``). What its first turn told stays in front of the first question kept, after it a line
+    break (``description kept``), shortened as far as needed (``question shortened`` in ``turns[0]``). Of a
+    round left alone the question is shortened (``question shortened``) and, where the answer is too long
     for both, its answer (``answer shortened``; ``answer_cut`` is set where its end has gone). Test: what is
     asked must fit, by the same rules; the reference stays whole.
 
@@ -225,9 +240,11 @@ def _read(record: Record) -> list[str]:
 def _cut_at_the_right(record: Record, room: _Room) -> list[str]:
     """What the published code keeps: the beginning, as far as there is room."""
     texts = _read(record)
-    left = room.for_texts(len(record.turns) // 2)
+    left = room.for_texts(1)
     kept = []
-    for text, size in zip(texts, room.count(texts), strict=True):
+    for i, (text, size) in enumerate(zip(texts, room.count(texts), strict=True)):
+        if i > 1 and i % 2:
+            left -= room.later
         if size > left:
             ends = [m.end() for m in _SIGN_OR_WORD.finditer(text)]
             kept.append(text[: _longest(text, ends, left, room.count)])
@@ -244,53 +261,117 @@ def _counts(records: Sequence[Record], count: CountTokens) -> list[list[int]]:
     return [[next(sizes) for _ in group] for group in texts]
 
 
-def _fits(record: Record, tokens: Sequence[int], room: _Room, first: int = 0) -> bool:
-    """Whether a record fits that begins with its round number ``first``."""
-    rounds = len(record.turns) // 2 - first
-    turns = tokens[1 + 2 * first : -1 if record.split == "test" else None]
-    return tokens[0] + sum(turns) <= room.for_texts(rounds)
+def _fits(record: Record, tokens: Sequence[int], room: _Room) -> bool:
+    return sum(tokens[: -1 if record.split == "test" else None]) <= room.for_texts(len(record.turns) // 2)
 
 
 def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> Outcome:
+    """A record that is too long, shortened. ``tokens``: of its context, of each turn."""
     rounds = len(record.turns) // 2
-    first = next((k for k in range(rounds) if _fits(record, tokens, room, k)), rounds - 1)
+    must_fit = [*tokens[:-1], 0] if record.split == "test" else tokens
+    later = sum(must_fit[1:])  # tokens of the rounds after the first one kept
+    for first in range(rounds):
+        asked, answered = must_fit[2 * first + 1 : 2 * first + 3]
+        later -= asked + answered
+        budget = room.for_texts(rounds - first)
+        share = int(budget * _DESCRIPTION_SHARE)
+        reserved = min(tokens[1] + _JOINED, share) if first else 0
+        left = budget - later - reserved
+        is_last = first == rounds - 1
+        least = tokens[0] + min(asked + answered, int(budget * _ROUND_SHARE))
+        if left < least and not is_last:
+            continue
+        kept, findings = replace(record, turns=record.turns[2 * first :]) if first else record, list[Finding]()
+        sizes = [tokens[0], asked, answered]
+        if sum(sizes) > left:
+            share = share if rounds > 1 and not first else int(left * _QUESTION_SHARE)
+            kept, sizes, findings = _round_shortened(kept, sizes, 2 * first, left, share, room.count)
+            if kept.answer_cut > record.answer_cut and not is_last:
+                continue  # an answer that others follow ends where the doctor ended it
+        if first:
+            left = budget - later - sum(sizes)
+            kept, told = _with_description(kept, record.turns[: 2 * first], sizes[1], left, room.count)
+            findings = told + findings
+        return Outcome(kept, tuple(findings))
+    raise AssertionError("a record without a round")
+
+
+def _round_shortened(
+    record: Record, sizes: Sequence[int], number: int, budget: int, share: int, count: CountTokens
+) -> tuple[Record, list[int], list[Finding]]:
+    """A record with its first round shortened: first the question, then the answer.
+
+    Args:
+        sizes: tokens of context, question and answer (0 if it need not fit).
+        number: which turn of the record as given its question was.
+        budget: tokens that context, question and answer may have.
+        share: how many of them the answer may not take from context and question.
+
+    Returns:
+        The record (``answer_cut``: the end of the shortened answer has gone), its ``sizes``, what was done.
+    """
+    question, answer = record.turns[:2]
+    context, language = record.context, record.language
     findings: list[Finding] = []
-    for i, turn in enumerate(record.turns[: 2 * first]):
-        findings += findings_of(f"turns[{i}]", turn.text, [Edit(0, len(turn.text), "", "oldest turns")])
-    if _fits(record, tokens, room, first):
-        return Outcome(replace(record, turns=record.turns[2 * first :]), tuple(findings))
 
-    question, answer = record.turns[-2:]
-    budget = room.for_texts(1)
-    asked = tokens[0] + tokens[-2]
-    answered = 0 if record.split == "test" else tokens[-1]
-    least = min(asked, int(budget * _QUESTION_SHARE))
-    context = record.context
+    def change(text: str, size: int, budget: int, field: str, role: Role) -> tuple[str, int, bool]:
+        """The text within a budget, its size, and whether its end has gone."""
+        if size <= budget:
+            return text, size, False
+        rule = "answer shortened" if role == "answer" else "question shortened"
+        edits = [e._replace(rule=rule) for e in _shortened(text, budget, language, role, count)]
+        findings.extend(findings_of(field, text, edits))
+        after = apply(text, edits)
+        *_, end = edits
+        return after, count([after])[0], end.end == len(text) and bool(text[end.start :].strip())
 
-    def change(text: str, field: str, rule: str, edits: Sequence[Edit]) -> str:
-        findings.extend(findings_of(field, text, (edit._replace(rule=rule) for edit in edits)))
-        return apply(text, edits)
+    context_size, asked, answered = sizes
+    left = max(budget - answered, min(context_size + asked, share))
+    role: Role = "abstract" if record.task == "summary" else "question"
+    if context and context_size + asked > left:
+        context, context_size, _ = change(context, context_size, left - min(asked, left // 2), "context", role)
+    text, asked, _ = change(question.text, asked, left - context_size, f"turns[{number}]", role)
+    reply, answered, cut_off = change(
+        answer.text, answered, budget - context_size - asked, f"turns[{number + 1}]", "answer"
+    )
+    shorter = replace(
+        record,
+        context=context,
+        turns=(Turn("user", text), Turn("assistant", reply), *record.turns[2:]),
+        answer_cut=record.answer_cut or cut_off,
+    )
+    return shorter, [context_size, asked, answered], findings
 
-    if asked > budget - answered:
-        left = max(budget - answered, least)
-        role: Role = "abstract" if record.task == "summary" else "question"
-        if context:
-            room_for_it = left - min(tokens[-2], left // 2)
-            edits = shorten(context, room_for_it, record.language, role, room.count)
-            context = change(context, "context", "question shortened", edits)
-            left -= room.count([context])[0]
-        edits = shorten(question.text, left, record.language, role, room.count)
-        text = change(question.text, f"turns[{2 * first}]", "question shortened", edits)
-        question = replace(question, text=text)
-        asked = sum(room.count([context, text]))
-    answer_cut = record.answer_cut
-    if answered > budget - asked:
-        edits = shorten(answer.text, budget - asked, record.language, "answer", room.count)
-        answer_cut |= (
-            bool(edits)
-            and bool(answer.text[slice(*edits[-1][:2])].strip())
-            and edits[-1].end == len(answer.text)
-        )
-        answer = Turn("assistant", change(answer.text, f"turns[{2 * first + 1}]", "answer shortened", edits))
-    kept = replace(record, context=context, turns=(question, answer), answer_cut=answer_cut)
-    return Outcome(kept, tuple(findings))
+
+def _with_description(
+    record: Record, dropped: Sequence[Turn], asked: int, left: int, count: CountTokens
+) -> tuple[Record, list[Finding]]:
+    """A dialogue whose first question begins with as much of what was told first as there is room for.
+
+    Args:
+        dropped: the turns that went before this record's.
+        asked: tokens of the first question.
+        left: tokens that may still be added.
+    """
+    description, question = dropped[0].text, record.turns[0].text
+    budget, left = asked + left, left - _JOINED
+    findings: list[Finding] = []
+    while left > 0:
+        edits = shorten(description, left, record.language, "question", count)
+        told = apply(description, edits)
+        if not told.strip():
+            break
+        text = f"{told}\n{question}"
+        excess = count([text])[0] - budget
+        if excess <= 0:
+            record = replace(record, turns=(Turn("user", text), *record.turns[1:]))
+            rule = "question shortened"
+            findings = [Finding("description kept", field="turns[0]", detail=f"before turns[{len(dropped)}]")]
+            findings += findings_of("turns[0]", description, (e._replace(rule=rule) for e in edits))
+            break
+        left -= excess
+    for i, turn in enumerate(dropped):
+        if i or not findings:
+            edit = Edit(0, len(turn.text), "", "oldest turns")
+            findings.append(Finding("oldest turns", 1, "", f"turns[{i}]", edit, turn.text))
+    return record, findings
