@@ -155,6 +155,13 @@ FUNNEL = {
     },
 }  # fmt: skip
 STATISTICS = {
+    "mentions": {
+        "records": 120, "drug before": 40, "drug kept": 36, "drug cut at the right": 22, "dose before": 0
+    },
+    "removals_by_group": [
+        {"group": "age", "records": 250, "removed": 1, "share": 0.004, "low": 0.0007, "high": 0.0223}
+    ],
+    "tags": {},
     "table1": [
         {"source": "instructions", "task": "instruction", "language": "en", "size": 500, "abstract": None,
          "summary": None, "question": 12.2, "answer": 44.9, "turns": None},

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulmed.errors import MulmedError
-from mulmed.report import names, score_tables, tables
+from mulmed.report import corpus_tables, names, score_tables, tables
 from mulmed.report.account import loss_sentence
 from mulmed.report.curves import Curve, Point, read_curve
 from mulmed.report.examples import choose_examples
@@ -158,14 +158,14 @@ def test_empty_cells_are_refused() -> None:
 
 
 def test_corpus_table_shows_what_does_not_apply() -> None:
-    rows = [[cell.text for cell in row] for row in tables.corpus_table(STATISTICS).groups[0].rows]
+    rows = [[cell.text for cell in row] for row in corpus_tables.corpus_table(STATISTICS).groups[0].rows]
     dash = "\N{EM DASH}"
     assert rows[1] == ["laysumm", "lay summaries", "English", "338", "210.4", "171.8", dash, dash, dash]
     assert rows[2][-3:] == ["148.8", "36.1", "2.5"]
 
 
 def test_splits_table_adds_up_and_fills_in_zero() -> None:
-    rows = [[cell.text for cell in row] for row in tables.splits_table(STATISTICS).groups[0].rows]
+    rows = [[cell.text for cell in row] for row in corpus_tables.splits_table(STATISTICS).groups[0].rows]
     assert rows[0] == ["instructions", "instructions", "English", "480", "20", "0"]
 
 
@@ -264,3 +264,23 @@ def test_lists_in_words() -> None:
 def test_parameters() -> None:
     assert names.parameters(134_515_008) == "135 million"
     assert names.parameters(6_738_415_616) == "6.7 billion"
+
+
+def test_what_shortening_kept_stands_beside_what_a_cut_would_have() -> None:
+    table = corpus_tables.mentions_table(STATISTICS)
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.groups[0].rows] == [
+        ["dose", "0", "0", tables.NOT_APPLICABLE, tables.NOT_APPLICABLE],
+        ["drug", "40", "36", "90.0%", "55.0%"],
+    ]
+    assert "120 shortened records" in table.caption
+    assert corpus_tables.mentions_table(STATISTICS | {"mentions": {}}) is None
+
+
+def test_removals_by_group_have_their_interval() -> None:
+    table = corpus_tables.removals_table(STATISTICS)
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.groups[0].rows] == [
+        ["age", "250", "1", "0.4%", "0.1% to 2.2%"]
+    ]
+    assert corpus_tables.removals_table(STATISTICS | {"removals_by_group": []}) is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 #: What a text is for, which decides what matters in it.
@@ -74,6 +74,8 @@ _WEIGHTS: dict[Role, dict[str, float]] = {
     "answer": {"advice": 3, "treatment": 1.5, "finding": 1.5, "number": 1, "symptom": 1},
     "abstract": {"aim": 2, "result": 3, "number": 1, "finding": 0.5, "symptom": 0.5, "treatment": 0.5},
 }
+#: What a mention adds to them: most what only the patient knows and what no one may guess.
+_MENTION_WEIGHTS = {"allergy": 3.0, "dose": 4.0, "drug": 1.5, "negation": 1.0}
 #: The first sentence says what it is about, the last one usually asks or concludes.
 _FIRST, _LAST = 3.0, 3.0
 
@@ -108,47 +110,54 @@ _SIGNS = ("<", ">", "≤", "≥", "±")
 _EVERY = ("每日", "每天", "每次", "每周", "一日", "一天", "一次", "每晚")
 
 
-@functools.lru_cache(1 << 16)
-def _of_word(word: str) -> frozenset[str]:
-    """The kinds of content that an English word shows."""
-    bare = word.lower().strip(".,;:!()[]\"'“”‘’")
-    return frozenset(kind for kind, pattern in _ENGLISH_WORDS if bare and pattern.fullmatch(bare))
+class _Words(dict[str, int]):
+    """The kinds of content that each English word shows, as bits in the order of ``_KINDS``; remembered."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        bare = word.lower().strip(".,;:!()[]\"'“”‘’")
+        bits = sum(1 << i for i, pattern in enumerate(_ENGLISH_WORDS) if bare and pattern.fullmatch(bare))
+        self[word] = bits
+        return bits
 
 
-_ENGLISH_WORDS = tuple((kind, re.compile(pattern)) for kind, pattern in _ENGLISH.items())
+_REMEMBERED = 1 << 16
+_ENGLISH_WORDS = tuple(re.compile(_ENGLISH[kind]) for kind in _KINDS)
+_of_word = _Words().__getitem__
 
 
 def _one_pattern(kinds: Mapping[str, str]) -> re.Pattern[str]:
     """All kinds in one pattern, tried only where one of them can begin: most signs begin none."""
     firsts = re.findall(r"(?:^|\|)\(?(?:\?:)?(\[[^\]]*\]|\\d|.)", "|".join(kinds.values()))
     beginning = "".join(first.strip("[]") for first in firsts)
-    either = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items())
+    either = "|".join(f"({kinds[kind]})" for kind in _KINDS)
     return re.compile(f"(?=[{beginning}])(?:{either})", re.IGNORECASE)
 
 
 _CHINESE_SIGNS = _one_pattern(_CHINESE)
 
 
-def content(text: str, language: str) -> set[str]:
-    """The kinds of content that a text shows."""
+def _signs(text: str, language: str) -> Iterator[int]:
+    """Bits of the kinds that each word of a text shows, or each match in Chinese; words without any left out."""
     if language == "zh":
-        return {match.lastgroup or "" for match in _CHINESE_SIGNS.finditer(text)}
-    return set[str]().union(*map(_of_word, text.split()))
+        return (1 << (match.lastindex or 1) - 1 for match in _CHINESE_SIGNS.finditer(text))
+    return filter(None, map(_of_word, text.split()))
 
 
 def clinical_mentions(text: str, language: str) -> dict[str, int]:
     """How many drugs, doses, negations and allergies a text mentions, by :data:`MENTIONS`."""
-    counts = dict.fromkeys(MENTIONS, 0)
-    found: Iterable[Iterable[str]]
-    if language == "zh":
-        found = ([match.lastgroup or ""] for match in _CHINESE_SIGNS.finditer(text))
-    else:
-        found = filter(None, map(_of_word, text.split()))
-    for kinds in found:
-        for kind in kinds:
-            if kind in counts:
-                counts[kind] += 1
-    return counts
+    counts = [0] * len(MENTIONS)
+    for bits in _signs(text, language):
+        if bits & _ANY_MENTION:
+            for i, bit in _MENTION_BITS:
+                if bits & bit:
+                    counts[i] += 1
+    return dict(zip(MENTIONS, counts, strict=True))
+
+
+_MENTION_BITS = tuple((i, 1 << _KINDS.index(kind)) for i, kind in enumerate(MENTIONS))
+_ANY_MENTION = sum(bit for _, bit in _MENTION_BITS)
 
 
 def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[int, float]]:
@@ -157,14 +166,24 @@ def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[in
     Last go a question's ask, an answer's advice, an abstract's findings, and sentences with negation, drug,
     dose or allergy. The weight is of the kinds of content it has, and of its place.
     """
-    weights = _WEIGHTS[role]
-    essential = (
-        {*MENTIONS, max(weights, key=weights.__getitem__)} if role != "abstract" else {"result", "aim"}
-    )
     scores = []
-    for i, part in enumerate(parts):
-        kinds = content(part, language)
-        weight = sum(weights.get(kind, 1.0) for kind in kinds)
-        weight += _FIRST * (i == 0) + _LAST * (i == len(parts) - 1)
-        scores.append((int(not essential.isdisjoint(kinds)), weight))
+    for part in parts:
+        shown = 0
+        for bits in _signs(part, language):
+            shown |= bits
+        scores.append(_score(shown, role))
+    scores[0] = scores[0][0], scores[0][1] + _FIRST
+    scores[-1] = scores[-1][0], scores[-1][1] + _LAST
     return scores
+
+
+@functools.lru_cache(1 << 16)
+def _score(shown: int, role: Role) -> tuple[int, float]:
+    """Whether a sentence with these kinds of content goes last, and what it weighs."""
+    kinds = {kind for i, kind in enumerate(_KINDS) if shown >> i & 1}
+    weights = _WEIGHTS[role]
+    essential = {"result", "aim"}
+    if role != "abstract":
+        essential = {*MENTIONS, max(weights, key=weights.__getitem__)}
+    weight = sum(weights.get(kind, _MENTION_WEIGHTS.get(kind, 1.0)) for kind in kinds)
+    return int(not essential.isdisjoint(kinds)), weight

@@ -134,10 +134,7 @@ def statistics(
         "lengths": histograms(cleaned),
         "removals_by_group": removals_by_group(removals),
         "mentions": dict(mentions),
-        "tags": {
-            tag: count
-            for tag, count in written["tags"].explode().drop_nulls().value_counts().sort("tags").rows()
-        },
+        "tags": dict(written["tags"].explode().drop_nulls().value_counts().sort("tags").rows()),
     }
 
 

@@ -1,14 +1,14 @@
 """How many tokens texts have, far faster than by making the tokens.
 
-A tokenizer never joins what stands on the two sides of certain spaces, so that the count of a text is the sum
-of its words', and these repeat. Where that holds, the words' counts are remembered; where it is not known to
-hold, the tokenizer counts the whole text.
+A tokenizer never joins what stands on the two sides of certain places, so that the count of a text is the sum
+of its pieces', and these repeat. Where that holds, the pieces' counts are remembered; where it is not known
+to hold, the tokenizer counts the whole text.
 
 - Byte-level BPE (GPT-2 and its kin, SmolLM2): the splitting pattern begins a new piece at every space before
   something else.
-- BPE over characters with a sign for the space (LLaMA, Gemma): nothing is split, but a merge across the
-  beginning of a word would make a token of the vocabulary with that sign inside. There are next to none
-  (Gemma 3: ``> </``); texts with one of those are counted whole.
+- BPE over characters with a sign for the space (LLaMA, Gemma): nothing is split, but a merge makes a token of
+  the vocabulary. Two characters that stand beside each other in no token of it are never joined, and what
+  stands on the two sides of them is merged independently.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 _SPACE = "▁"
 #: White space of which not every space begins a word; the spaces that do all the same.
 _AWKWARD = re.compile(r" \s")
 _BEFORE_WORD = re.compile(r" (?=\S)")
-_SINGLE_SPACE = re.compile(r"(?<! ) (?! )")
-#: Words remembered at most; a few tens of megabytes.
+#: Words or pieces remembered at most; a few tens of megabytes.
 _REMEMBERED = 300_000
-#: Tokens of several words that a vocabulary may have, if words are to be counted apart.
+_CHARACTERS = 0x110000
+#: Pairs of characters are looked up by so many bits of a hash; two that share them are only counted together.
+_HASH_BITS = 22
+#: Tokens of several words that a vocabulary may have, if pieces are to be shorter than texts.
 _FEW = 16
 
 
@@ -55,18 +59,21 @@ class TokenCounter:
         model = layout["model"]
         self.kind = _kind(layout)
         self._whole: tuple[str, ...] = ()  # texts that hold one of these are counted whole
+        self._before = " " if self.kind == "prepended" else ""
+        self._by_piece = self._tokenizer
         if self.kind in _SIGNS:
-            self._whole = (_SPACE, *_phrases(model))
-        if self.kind == "prepended":
-            # The space is put before what follows each of them.
-            self._whole += tuple(token["content"] for token in layout["added_tokens"])
-        # Characters that are never more than one token.
-        self._single = (
-            frozenset(t for t in model["vocab"] if len(t) == 1) if self.kind in _SIGNS else frozenset()
-        )
-        if self.kind in _SIGNS and _SPACE in self._single:
-            self._single |= {" "}
-        self._first: dict[str, int] = {}  # word at the beginning of a text -> tokens
+            self._whole = (_SPACE,)
+            added = [token["content"] for token in layout["added_tokens"]]
+            if self.kind == "prepended":
+                # The space is put before what follows each of them, and would be before each piece.
+                self._whole += tuple(added)
+                layout["normalizer"] = layout["normalizer"]["normalizers"][-1]
+                self._by_piece = Tokenizer.from_str(json.dumps(layout))
+            self._joined = _joined([*model["vocab"], *added])
+            # Characters that are a token and, alone, never more.
+            self._single = np.zeros(_CHARACTERS, np.bool_)
+            self._single[[ord(t) for t in model["vocab"] if len(t) == 1]] = True
+        self._first: dict[str, int] = {}  # word at the beginning of a text, or piece -> tokens
         self._later: dict[str, int] = {}  # word with the space before it -> tokens
 
     def __getstate__(self) -> str:
@@ -79,26 +86,57 @@ class TokenCounter:
         """Number of tokens of each text."""
         if self.kind is None:
             return self._count(texts)
-        words = [self._words(text) for text in texts]
-        try:
-            counts = self._sums(words)
-        except KeyError:
-            self._learn(self._first, {w[0] for w in words if w}, "")
-            self._learn(
-                self._later, {v for w in words for v in w[1:]}, "" if self.kind == "prepended" else " "
-            )
-            counts = self._sums(words)
-        whole = [i for i, w in enumerate(words) if not w]
-        for i, count in zip(whole, self._count([texts[i] for i in whole]), strict=True):
-            counts[i] = count
+        counts = self._by_words(texts) if self.kind == "bytes" else self._by_pieces(texts)
         if len(self._first) + len(self._later) > _REMEMBERED:
             self._first.clear()
             self._later.clear()
         return counts
 
+    def _by_pieces(self, texts: Sequence[str]) -> list[int]:
+        before = self._before
+        joined = "".join([before + text for text in texts] if before else texts)
+        if not joined:
+            return [0] * len(texts)
+        ends = np.cumsum([len(text) + len(before) for text in texts])
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        codes = np.where(codes == ord(" "), np.uint32(ord(_SPACE)), codes)
+        begins = np.empty(len(codes) + 1, np.bool_)
+        np.logical_not(self._joined[_hashed(codes[:-1], codes[1:])], out=begins[1:-1])
+        begins[0] = True
+        begins[ends] = True
+        starts = np.flatnonzero(begins)
+        stops = starts[1:]
+        starts = starts[:-1]
+        sizes = np.ones(len(starts), np.int64)
+        several = np.flatnonzero((stops - starts > 1) | ~self._single[codes[starts]])
+        pieces = [
+            joined[a:b] for a, b in zip(starts[several].tolist(), stops[several].tolist(), strict=True)
+        ]
+        known = self._first
+        try:
+            sizes[several] = [known[piece] for piece in pieces]
+        except KeyError:
+            self._learn(known, set(pieces), "")
+            sizes[several] = [known[piece] for piece in pieces]
+        totals = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(starts, ends)]
+        counts: list[int] = np.diff(totals, prepend=0).tolist()
+        for i, text in enumerate(texts):
+            if (before and not text) or any(map(text.__contains__, self._whole)):
+                (counts[i],) = self._count([text])
+        return counts
+
+    def _by_words(self, texts: Sequence[str]) -> list[int]:
+        words = [self._words(text) for text in texts]
+        try:
+            return self._sums(words)
+        except KeyError:
+            self._learn(self._first, {w[0] for w in words}, "")
+            self._learn(self._later, {v for w in words for v in w[1:]}, " ")
+            return self._sums(words)
+
     def _sums(self, words: Sequence[Sequence[str]]) -> list[int]:
         first, later = self._first, self._later.__getitem__
-        return [first[w[0]] + sum(map(later, itertools.islice(w, 1, None))) if w else -1 for w in words]
+        return [first[w[0]] + sum(map(later, itertools.islice(w, 1, None))) for w in words]
 
     def at_most(self, texts: Sequence[str]) -> list[int]:
         """A number for each text that its number of tokens does not exceed, found without the tokenizer.
@@ -107,35 +145,41 @@ class TokenCounter:
         """
         if self.kind is None:
             return self(texts)
-        if self.kind == "bytes":
-            return [
-                len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) for text in texts
-            ]
-        single = self._single
         return [
-            1 + (len(text) if single.issuperset(text) else len(text.encode("utf-8", "surrogatepass")))
+            1 + (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
             for text in texts
         ]
 
-    def _words(self, text: str) -> list[str]:
-        """The words of a text without the space before each; nothing where it must be counted whole."""
-        if any(literal in text for literal in self._whole):
-            return []
-        if self.kind == "bytes":
-            awkward = text.endswith(" ") or _AWKWARD.search(text)
-            return _BEFORE_WORD.split(text) if awkward else text.split(" ")
-        if self.kind == "prepended" and (text.startswith(" ") or text.endswith(" ")):
-            return []
-        return _SINGLE_SPACE.split(text) if "  " in text else text.split(" ")
+    @staticmethod
+    def _words(text: str) -> list[str]:
+        """The words of a text without the space before each."""
+        awkward = text.endswith(" ") or _AWKWARD.search(text)
+        return _BEFORE_WORD.split(text) if awkward else text.split(" ")
 
     def _learn(self, known: dict[str, int], words: Iterable[str], before: str) -> None:
         new = [word for word in words if word not in known]
-        known.update(zip(new, self._count([before + word for word in new]), strict=True))
+        counts = self._count([before + word for word in new], self._by_piece)
+        known.update(zip(new, counts, strict=True))
 
-    def _count(self, texts: Sequence[str]) -> list[int]:
+    def _count(self, texts: Sequence[str], tokenizer: Tokenizer | None = None) -> list[int]:
         if not texts:
             return []
-        return [len(e) for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        tokenizer = tokenizer or self._tokenizer
+        return [len(e) for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def _hashed(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Multiplicative hashes of pairs of characters."""
+    return (left * np.uint32(0x9E3779B1) ^ right * np.uint32(0x85EBCA77)) >> np.uint32(32 - _HASH_BITS)
+
+
+def _joined(tokens: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """By hash, whether two characters may stand beside each other in one of some tokens."""
+    table = np.zeros(1 << _HASH_BITS, np.bool_)
+    pairs = "".join({token[i : i + 2] for token in tokens for i in range(len(token) - 1)})
+    codes = np.frombuffer(pairs.encode("utf-32-le", "surrogatepass"), np.uint32)
+    table[_hashed(codes[::2], codes[1::2])] = True
+    return table
 
 
 _SIGNS = ("signs", "prepended")
@@ -167,6 +211,6 @@ def _kind(layout: dict[str, Any]) -> str | None:
     kind = {1: "signs", 2: "prepended"}.get(len(steps))
     if steps[-1] != replace or (len(steps) == 2 and steps[0] != {"type": "Prepend", "prepend": _SPACE}):
         return None
-    if len(_phrases(model)) > _FEW:
+    if len(_phrases(model)) > _FEW or model.get("ignore_merges"):
         return None
     return kind if model["byte_fallback"] else None

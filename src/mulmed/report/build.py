@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mulmed.errors import MulmedError
 from mulmed.recipe import Recipe
-from mulmed.report import figures, score_tables, tables
+from mulmed.report import corpus_tables, figures, score_tables, tables
 from mulmed.report.account import BaseInfo, cleaning_left_out, loss_sentence, merge_sentence, what_was_made
 from mulmed.report.curves import read_curve
 from mulmed.report.examples import choose_examples
@@ -138,11 +138,13 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         differences=score_tables.difference_table(scores),
         all_scores=score_tables.all_scores_table(scores),
         examples=choose_examples(inputs.generations, recipe.report.examples),
-        corpus=tables.corpus_table(statistics),
-        splits=tables.splits_table(statistics),
-        funnel=tables.funnel_table(funnel),
-        funnel_sources=tables.funnel_sources_table(funnel),
-        rules=tables.rules_table(funnel),
+        corpus=corpus_tables.corpus_table(statistics),
+        splits=corpus_tables.splits_table(statistics),
+        funnel=corpus_tables.funnel_table(funnel),
+        funnel_sources=corpus_tables.funnel_sources_table(funnel),
+        rules=corpus_tables.rules_table(funnel),
+        mentions=corpus_tables.mentions_table(statistics),
+        removals=corpus_tables.removals_table(statistics),
         lengths_picture=lengths,
         training=tables.training_table(curves),
         step_settings=tables.step_settings_table(recipe),

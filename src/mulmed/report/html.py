@@ -46,6 +46,8 @@ class Page:
     funnel: Table
     funnel_sources: Table
     rules: Table
+    mentions: Table | None
+    removals: Table | None
     funnel_picture: Picture
     lengths_picture: Picture | None
     training: Table

@@ -53,6 +53,11 @@ def decimal(value: float, digits: int = 3) -> str:
     return f"{MINUS}{text[1:]}" if text.startswith("-") and float(text) != 0 else text.lstrip("-")
 
 
+def percent(value: float) -> str:
+    """``0.0123`` as ``1.2%``."""
+    return f"{value:.1%}"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Like :func:`decimal`, with a plus sign before positive numbers."""
     text = decimal(value, digits)

@@ -63,7 +63,7 @@ def to_cell(value: str | int | float | Cell) -> Cell:
     return Cell(names.decimal(value), exact=value) if isinstance(value, float) else Cell(value)
 
 
-def _table(
+def plain_table(
     caption: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[str | int | float | Cell]],
@@ -73,94 +73,13 @@ def _table(
     return Table(caption, tuple(columns), (Group("", cells),), text_columns)
 
 
-def corpus_table(statistics: Mapping[str, Any]) -> Table:
-    """The paper's Table 1, recomputed from the cleaned corpus."""
-
-    def mean(value: float | None) -> Cell:
-        return Cell(NOT_APPLICABLE) if value is None else Cell(names.decimal(value, 1), exact=value)
-
-    fields = ("abstract", "summary", "question", "answer", "turns")
-    return _table(
-        "The corpus by source, as Table 1 of the MulMed paper: records after cleaning, and mean lengths in"
-        f" words (English) or characters (Chinese). {NOT_APPLICABLE} does not apply.",
-        ("Source", "Task", "Language", "Size", "Abstract", "Summary", "Question", "Answer", "Dialogue turns"),
-        (
-            (
-                row["source"],
-                names.task(row["task"]),
-                names.language(row["language"]),
-                row["size"],
-                *(mean(row[field]) for field in fields),
-            )
-            for row in statistics["table1"]
-        ),
-        text_columns=3,
-    )
-
-
-def splits_table(statistics: Mapping[str, Any]) -> Table:
-    """Records for training, validation and test, by source."""
-    splits = ("train", "validation", "test")
-    sizes: dict[tuple[str, str, str], dict[str, int]] = {}
-    for row in statistics["splits"]:
-        by_split = sizes.setdefault((row["source"], row["task"], row["language"]), dict.fromkeys(splits, 0))
-        by_split[row["split"]] += row["records"]
-    return _table(
-        "Records by what they are used for.",
-        ("Source", "Task", "Language", "Training", "Validation", "Test"),
-        (
-            (source, names.task(task), names.language(language), *by_split.values())
-            for (source, task, language), by_split in sizes.items()
-        ),
-        text_columns=3,
-    )
-
-
-def funnel_table(funnel: Mapping[str, Any]) -> Table:
-    """Records in, changed, dropped and out of every cleaning stage."""
-    return _table(
-        "Records through the cleaning, stage by stage.",
-        ("Stage", "In", "Changed", "Dropped", "Out"),
-        ((names.stage(s["stage"]), s["in"], s["changed"], s["dropped"], s["out"]) for s in funnel["stages"]),
-    )
-
-
-def funnel_sources_table(funnel: Mapping[str, Any]) -> Table:
-    """Records left of every source after each stage."""
-    stages = [s["stage"] for s in funnel["stages"]]
-    return _table(
-        "Records left of each source after each stage.",
-        ("Source", *map(names.stage, stages)),
-        ((source, *(by_stage[stage] for stage in stages)) for source, by_stage in funnel["sources"].items()),
-    )
-
-
-def rules_table(funnel: Mapping[str, Any]) -> Table:
-    """How often each rule of each stage fired."""
-    return Table(
-        "What the cleaning found, by rule. A record can fire several rules.",
-        ("Rule", "Count"),
-        tuple(
-            Group(
-                names.stage(s["stage"]),
-                tuple(
-                    (Cell(rule), to_cell(number))
-                    for rule, number in sorted(s["rules"].items(), key=lambda item: (-item[1], item[0]))
-                ),
-            )
-            for s in funnel["stages"]
-            if s["rules"]
-        ),
-    )
-
-
 def training_table(curves: Sequence[Curve]) -> Table:
     """What each training step consumed and what it did to the loss."""
 
     def loss(value: float | None) -> Cell:
         return Cell("not measured") if value is None else Cell(names.decimal(value, 4), exact=value)
 
-    return _table(
+    return plain_table(
         "Training, step by step. The loss is the mean negative log-likelihood of a target token, in nats.",
         (
             "Step",
@@ -208,7 +127,7 @@ def step_settings_table(recipe: Recipe) -> Table:
         "cutoff": lambda _: f"{recipe.cutoff} tokens",
         "seed": lambda _: str(recipe.seed),
     }
-    return _table(
+    return plain_table(
         "Training settings.",
         ("Setting", *recipe.steps),
         [(key, *map(value, recipe.steps.values())) for key, value in rows.items()],
@@ -221,7 +140,7 @@ def decoding_table(recipe: Recipe) -> Table:
     d, asked = recipe.generation.decoding, recipe.generation.questions
     search = f"beam search, {d.num_beams} beams" if d.num_beams > 1 else "greedy"
     sampled = f"sampling, temperature {d.temperature:g}, top-p {d.top_p:g}, seed {d.seed}"
-    return _table(
+    return plain_table(
         "Decoding, the same for every model.",
         ("Setting", "Value"),
         (
@@ -262,7 +181,7 @@ def run_table(runs: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def lineage_table(lineage: Sequence[Mapping[str, Any]]) -> Table:
     """Every stage with the hash of what could change it and the hash of what it wrote."""
-    return _table(
+    return plain_table(
         "Lineage: the key is the hash of everything that can change a stage's result, the manifest's"
         " SHA-256 seals what it wrote.",
         ("Stage", "Key", "Manifest SHA-256", "Time"),
@@ -281,7 +200,7 @@ def lineage_table(lineage: Sequence[Mapping[str, Any]]) -> Table:
 
 def versions_table(versions: Mapping[str, str]) -> Table:
     """Versions of the software."""
-    return _table("Software.", ("Package", "Version"), tuple(versions.items()), text_columns=2)
+    return plain_table("Software.", ("Package", "Version"), tuple(versions.items()), text_columns=2)
 
 
 def care_table(care: Mapping[str, Any], models: Sequence[str]) -> Table:
