@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ def test_two_processes_keep_the_order_of_the_chunks() -> None:
         done = list(mapping(square, range(20)))
     assert [value for value, _ in done] == [n * n for n in range(20)]
     assert os.getpid() not in {pid for _, pid in done}
+
+
+def test_chunks_are_taken_as_they_are_needed() -> None:
+    taken = 0
+
+    def chunks() -> Iterator[int]:
+        nonlocal taken
+        for taken in range(1, 101):
+            yield taken
+
+    with executor(Executor(processes=2)) as mapping:
+        done = mapping(square, chunks())
+        assert next(done)[0] == 1
+        assert taken < 10
+        assert len(list(done)) == 99
 
 
 def test_a_single_chunk_is_not_worth_a_process() -> None:

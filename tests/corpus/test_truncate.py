@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
 from mulmed.corpus.salience import Role, clinical_mentions, importance
-from mulmed.corpus.stage import Outcome
+from mulmed.corpus.stage import Finding, Outcome
 from mulmed.corpus.truncate import clinical_counts, cut, shorten, truncate_records
 from mulmed.errors import MulmedError
 
@@ -49,15 +49,62 @@ def fitted(one: Record, cutoff: int = 60) -> tuple[Record, dict[str, int]]:
     for field in texts:
         edits = [f.edit for f in outcome.findings if f.field == field and f.edit]
         changed[field] = apply(texts[field], edits)
-        assert [f.removed for f in outcome.findings if f.field == field] == [
+        assert [f.removed for f in outcome.findings if f.field == field and f.edit] == [
             texts[field][e.start : e.end] for e in edits
         ]
     gone = len(one.turns) - len(outcome.record.turns)
+    if "description kept" in {f.rule for f in outcome.findings}:
+        changed[f"turns[{gone}]"] = f"{changed['turns[0]']}\n{changed[f'turns[{gone}]']}"
+        changed["turns[0]"] = ""
+        assert Finding("description kept", 1, f"before turns[{gone}]", "turns[0]") in outcome.findings
     assert [changed[f"turns[{i}]"] for i in range(len(one.turns))] == [
         *[""] * gone, *(t.text for t in outcome.record.turns)
     ]  # fmt: skip
     assert changed["context"] == outcome.record.context
     return outcome.record, dict(Counter(f.rule for f in outcome.findings))
+
+
+def test_what_was_told_first_goes_on_before_the_first_question_kept() -> None:
+    told = "I am 34 years old. I am allergic to penicillin."
+    rounds = [told, sentence(12), "It still hurts.", sentence(9), "What now?", sentence(9)]
+    # 20 + 5 template, 3 + 9 + 2 + 9 words in the last two rounds: 48, and 10 of what was told is 58.
+    after, rules = fitted(record(*rounds))
+    assert [t.text for t in after.turns] == [f"{told}\nIt still hurts.", *rounds[3:]]
+    assert rules == {"description kept": 1, "oldest turns": 1}
+
+
+def test_what_was_told_first_is_shortened_by_importance() -> None:
+    told = sentence(12) + "I am allergic to penicillin. " + sentence(12)
+    rounds = [told, sentence(12), "It still hurts.", sentence(7), "What now?", sentence(7)]
+    # 25 for the template and 19 for the last two rounds leave 16 of 60: for the five words, not for 17.
+    after, rules = fitted(record(*rounds))
+    assert after.turns[0].text == "I am allergic to penicillin.\nIt still hurts."
+    assert rules == {"description kept": 1, "question shortened": 2, "oldest turns": 1}
+
+
+def test_the_last_round_gives_room_to_what_was_told_first() -> None:
+    told = "I am allergic to penicillin. " + sentence(30)
+    after, _ = fitted(record(told, sentence(12), "What now?", sentence(8) + "Take it with food. " + sentence(30)))
+    assert after.turns[0].text == "I am allergic to penicillin.\nWhat now?"
+    assert "Take it with food." in after.turns[1].text
+
+
+def test_a_middle_answer_keeps_its_end() -> None:
+    rounds = ["Hello.", sentence(8) + sentence(8), "And then?", sentence(14), "What now?", sentence(4)]
+    after, rules = fitted(record(*rounds))
+    # 20 + 10 template and 22 words leave 8 of the 16 words of the first answer: the first sentence would go
+    # or the last, and an answer that others follow may not stop short.
+    assert not after.answer_cut
+    assert all(turn.text.endswith(old[-8:]) for turn, old in zip(after.turns[::-1], rounds[::-1], strict=False))
+    assert sum(words([t.text for t in after.turns])) + 20 + 5 * (len(after.turns) // 2 - 1) <= 60
+    assert rules
+
+
+def test_cuts_at_the_right_are_estimated_by_the_share_of_tokens() -> None:
+    one = record(sentence(60) + "No.", "Never. " + sentence(3))
+    outcomes = truncate_records([one], 60, OVERHEAD, words)
+    counts = clinical_counts([one], outcomes, 60, OVERHEAD, words)
+    assert (counts["negation before"], counts["negation cut at the right"]) == (2, 0)
 
 
 def shortened(text: str, budget: int, language: str, role: Role = "question") -> str:
@@ -118,27 +165,29 @@ def test_an_answer_of_one_endless_sentence_is_cut_within_it() -> None:
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_the_oldest_rounds_of_a_dialogue_go(split: str) -> None:
     rounds = [sentence(6), sentence(7)] * 4
-    # 20 + 2 x 5 template + 3 x 13 words = 69 tokens: three rounds fit into 70, not four.
+    # 20 + 2 x 5 template + 3 x 13 words = 69 tokens: three rounds would fit into 70, but not with what was
+    # told first before them.
     cutoff = 63 if split == "test" else 70  # the reference need not fit
     after, rules = fitted(record(*rounds, split=split), cutoff=cutoff)
-    assert [t.text for t in after.turns] == rounds[2:]
-    assert (rules, after.answer_cut) == ({"oldest turns": 2}, False)
+    assert [t.text for t in after.turns] == [f"{rounds[0]}\n{rounds[4]}", *rounds[5:]]
+    assert (rules, after.answer_cut) == ({"description kept": 1, "oldest turns": 3}, False)
 
 
 def test_a_last_round_too_long_for_itself_is_shortened() -> None:
     one = record("And now?", sentence(5), sentence(30) + "What is it?", sentence(20))
     after, rules = fitted(one)
     assert len(after.turns) == 2
-    assert rules == {"oldest turns": 2, "question shortened": 1}
-    assert after.turns[0].text == "What is it?"
+    assert rules == {"description kept": 1, "oldest turns": 1, "question shortened": 1}
+    assert after.turns[0].text == "And now?\nWhat is it?"
 
 
 def test_test_records_keep_their_reference() -> None:
     reference = sentence(300)
     rounds = [sentence(10), sentence(10), sentence(9), sentence(9), "So what now?", reference]
     after, rules = fitted(record(*rounds, split="test"))
-    assert [t.text for t in after.turns] == rounds[2:]  # 20 + 5 + 9 + 9 + 3 = 46 of 60
-    assert rules == {"oldest turns": 2}
+    # 20 + 5 + 9 + 9 + 3 = 46 of 60, and the ten words that were told first.
+    assert [t.text for t in after.turns] == [f"{rounds[0]}\n{rounds[2]}", *rounds[3:]]
+    assert rules == {"description kept": 1, "oldest turns": 1}
     after, rules = fitted(record(sentence(30) + "Should I worry? " + sentence(30), reference, split="test"))
     assert after.turns[1].text == reference
     assert (set(rules), after.answer_cut) == ({"question shortened"}, False)
@@ -310,8 +359,9 @@ def test_everything_fits_and_nothing_is_empty_or_invented(
     if split == "test":
         assert after.turns[-1].text == texts[-1]
     kept = one.turns[-len(after.turns) :]
-    for new, old in zip(after.turns, kept, strict=True):
-        letters = iter(old.text)
+    told = one.turns[0].text if len(kept) < len(one.turns) else ""
+    for i, (new, old) in enumerate(zip(after.turns, kept, strict=True)):
+        letters = iter(old.text if i else f"{told}\n{old.text}")
         assert all(letter in letters for letter in new.text)  # a subsequence of the original
     if not after.answer_cut:
         assert after.turns[-1].text.rstrip()[-1] == kept[-1].text.rstrip()[-1]

@@ -6,6 +6,7 @@ with it: its chunks are done again.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -81,7 +82,7 @@ class _Pool:
         path.write_bytes(pickle.dumps(function))
         # (chunk, attempts, future), oldest first
         waiting: deque[tuple[Chunk, int, Future[Done]]] = deque()
-        for chunk in (*first, *iterator):
+        for chunk in itertools.chain(first, iterator):
             waiting.append((chunk, 1, self._submit(path, chunk)))
             if len(waiting) >= self._processes + _AHEAD:
                 yield self._next(path, waiting)

@@ -11,10 +11,12 @@ number with its unit.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from mulmed.corpus.edits import Edit, apply
 from mulmed.corpus.record import Record, Turn
@@ -31,6 +33,9 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 Overhead = Mapping[tuple[str, str], tuple[int, int]]
 #: A stretch of a text.
 Span = tuple[int, int]
+_T = TypeVar("_T")
+#: A job that asks for the tokens of texts as it goes.
+_Counting = Generator[Sequence[str], list[int], _T]
 
 #: The answer may not leave the question less than this share of the room, where the question needs it.
 _QUESTION_SHARE = 0.25
@@ -41,7 +46,6 @@ _ROUND_SHARE = 0.25
 #: Tokens of the line break between that and the question it is put before.
 _JOINED = 1
 _LEAST_ROOM = 16
-_SIGN_OR_WORD = re.compile(r"[\u3000-\uffff]|[^\s\u3000-\uffff]+")
 _CLAUSE_END = re.compile(r"(?<=[，；;、])|(?<=,)(?=\s)")
 
 
@@ -50,16 +54,56 @@ def shorten(text: str, budget: int, language: str, role: Role, count_tokens: Cou
 
     Sentences too long for that give clauses; only when no clause fits is one cut in itself.
     """
-    if count_tokens([text])[0] <= budget:
-        return []
-    return _shortened(text, budget, language, role, count_tokens)
+    (edits,) = _together([_shorten(text, budget, language, role)], count_tokens)
+    return edits
 
 
-def _shortened(text: str, budget: int, language: str, role: Role, count_tokens: CountTokens) -> list[Edit]:
-    """:func:`shorten` of a text that is known to be too long."""
+def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int:
+    """Length of the longest beginning of a text within ``budget`` tokens; English is cut between words.
+
+    Never inside a number with its unit.
+    """
+    (length,) = _together([_cut(text, budget, language)], count_tokens)
+    return length
+
+
+def _together(jobs: Iterable[_Counting[_T]], count_tokens: CountTokens) -> list[_T]:
+    """What some jobs return, that of all of them are counted at once which texts they ask for next.
+
+    Counting many texts costs little more than counting one.
+    """
+    running = list(enumerate(jobs))
+    results: dict[int, _T] = {}
+    answers: list[list[int] | None] = [None] * len(running)
+    while running:
+        asked: list[tuple[int, _Counting[_T]]] = []
+        texts: list[str] = []
+        lengths: list[int] = []
+        for (i, job), answer in zip(running, answers, strict=True):
+            try:
+                request = job.send(answer)  # type: ignore[arg-type]
+            except StopIteration as end:
+                results[i] = end.value
+            else:
+                asked.append((i, job))
+                texts += request
+                lengths.append(len(request))
+        counts = iter(count_tokens(texts) if texts else [])
+        running, answers = asked, [list(itertools.islice(counts, n)) for n in lengths]
+    return [results[i] for i in range(len(results))]
+
+
+def _shorten(
+    text: str, budget: int, language: str, role: Role, size: int | None = None
+) -> _Counting[list[Edit]]:
+    """:func:`shorten`; ``size``: tokens of the text, where they are known."""
     if budget <= 0:
         return _without(text, [])
-    spans, sizes = _units(text, budget, language, count_tokens)
+    if size is None:
+        (size,) = yield [text]
+    if size <= budget:
+        return []
+    spans, sizes = yield from _units(text, budget, language)
     parts = [text[a:b] for a, b in spans]
     scores = importance(parts, language, role)
     chosen: list[int] = []  # most important first
@@ -71,46 +115,39 @@ def _shortened(text: str, budget: int, language: str, role: Role, count_tokens: 
     # Sentences joined may be more tokens than the sum of them apart.
     while chosen:
         edits = _without(text, [spans[i] for i in sorted(chosen)])
-        if count_tokens([apply(text, edits)])[0] <= budget:
+        (left,) = yield [apply(text, edits)]
+        if left <= budget:
             return edits
         chosen.pop()
     most = max(range(len(parts)), key=lambda i: (scores[i], -i))
     start, end = spans[most]
-    kept = cut(text[start:end], budget, language, count_tokens)
+    kept = yield from _cut(text[start:end], budget, language)
     return _without(text, [(start, start + kept)] if kept else [])
 
 
-def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int:
-    """Length of the longest beginning of a text within ``budget`` tokens; English is cut between words.
-
-    Never inside a number with its unit.
-    """
+def _cut(text: str, budget: int, language: str) -> _Counting[int]:
     inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
     ends = range(1, len(text) + 1) if language == "zh" else [m.end() for m in re.finditer(r"\S+", text)]
-    kept = _longest(text, [end for end in ends if end not in inside], budget, count_tokens)
-    if kept:
-        return kept
-    # One long word: a link, or a text without spaces.
-    return cut(text, budget, "zh", count_tokens) if language != "zh" else 0
-
-
-def _longest(text: str, ends: Sequence[int], budget: int, count_tokens: CountTokens) -> int:
-    """The last of some lengths that leaves a text within a number of tokens; 0 if none does."""
-    low, high = 0, len(ends)  # ends[:low] fit
+    allowed = [end for end in ends if end not in inside]
+    low, high = 0, len(allowed)  # allowed[:low] fit
     while low < high:
         middle = (low + high + 1) // 2
-        if count_tokens([text[: ends[middle - 1]]])[0] <= budget:
+        (size,) = yield [text[: allowed[middle - 1]]]
+        if size <= budget:
             low = middle
         else:
             high = middle - 1
-    return ends[low - 1] if low else 0
+    if low or language == "zh":
+        return allowed[low - 1] if low else 0
+    # One long word: a link, or a text without spaces.
+    return (yield from _cut(text, budget, "zh"))
 
 
-def _units(text: str, budget: int, language: str, count_tokens: CountTokens) -> tuple[list[Span], list[int]]:
+def _units(text: str, budget: int, language: str) -> _Counting[tuple[list[Span], list[int]]]:
     """Sentences with their sizes, those that would take half the room for themselves divided into clauses."""
     inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
     spans = _spans(sentences(text, language), 0, inside)
-    sizes = _sizes(text, spans, language, count_tokens)
+    sizes = yield _apart(text, spans, language)
     if max(sizes) * 2 <= budget:
         return spans, sizes
     units: list[Span] = []
@@ -118,7 +155,7 @@ def _units(text: str, budget: int, language: str, count_tokens: CountTokens) -> 
         units += (
             _spans(filter(None, _CLAUSE_END.split(text[a:b])), a, inside) if size * 2 > budget else [(a, b)]
         )
-    return units, _sizes(text, units, language, count_tokens)
+    return units, (yield _apart(text, units, language))
 
 
 def _spans(parts: Iterable[str], start: int, inside: set[int]) -> list[Span]:
@@ -133,10 +170,10 @@ def _spans(parts: Iterable[str], start: int, inside: set[int]) -> list[Span]:
     return spans
 
 
-def _sizes(text: str, spans: Sequence[Span], language: str, count_tokens: CountTokens) -> list[int]:
-    """Tokens of sentences as they stand within a text: in English, with the space before."""
+def _apart(text: str, spans: Sequence[Span], language: str) -> list[str]:
+    """Sentences as they are counted within a text: in English, with the space before."""
     parts = [text[a:b] for a, b in spans]
-    return count_tokens(parts if language == "zh" else [f" {part.strip()}" for part in parts])
+    return parts if language == "zh" else [f" {part.strip()}" for part in parts]
 
 
 def _without(text: str, kept: Sequence[Span]) -> list[Edit]:
@@ -164,7 +201,6 @@ class _Room:
     cutoff: int
     first: int
     later: int
-    count: CountTokens
 
     def for_texts(self, rounds: int) -> int:
         return self.cutoff - self.first - self.later * (rounds - 1)
@@ -192,13 +228,16 @@ def truncate_records(
                 where=f"cutoff (task {task}, language {language})",
                 remedy=f"Set cutoff to {first + 128} or more.",
             )
-    rooms = [_Room(cutoff, *overhead[r.task, r.language], count_tokens) for r in records]
+    known = {kind: _Room(cutoff, *tokens) for kind, tokens in overhead.items()}
+    rooms = [known[r.task, r.language] for r in records]
     bounds = _counts(records, getattr(count_tokens, "at_most", count_tokens))
     outcomes = [Outcome(record) for record in records]
     long = [i for i, record in enumerate(records) if not _fits(record, bounds[i], rooms[i])]
-    for i, tokens in zip(long, _counts([records[i] for i in long], count_tokens), strict=True):
-        if not _fits(records[i], tokens, rooms[i]):
-            outcomes[i] = _fitted(records[i], tokens, rooms[i])
+    counts = dict(zip(long, _counts([records[i] for i in long], count_tokens), strict=True))
+    long = [i for i in long if not _fits(records[i], counts[i], rooms[i])]
+    jobs = [_fitted(records[i], counts[i], rooms[i]) for i in long]
+    for i, outcome in zip(long, _together(jobs, count_tokens), strict=True):
+        outcomes[i] = outcome
     return outcomes
 
 
@@ -212,21 +251,28 @@ def clinical_counts(
     """How many mentions of each kind the records that were shortened had, kept, and would have kept if they
     had been cut at the right: ``KIND before``, ``KIND kept``, ``KIND cut at the right``; with ``records``.
 
-    Counts of several chunks may be added.
+    Counts of several chunks may be added. Where a cut at the right would fall within a text is taken from
+    the share of the text's tokens that there is room for, as if they were all equally long.
     """
     counts: Counter[str] = Counter()
-    for record, outcome in zip(records, outcomes, strict=True):
-        if outcome.record is None or not outcome.findings:
-            continue
+    shortened = [(r, o.record) for r, o in zip(records, outcomes, strict=True) if o.record and o.findings]
+    before = [_read(record) for record, _ in shortened]
+    sizes = iter(count_tokens([text for texts in before for text in texts]))
+    for (record, kept), texts in zip(shortened, before, strict=True):
+        room = _Room(cutoff, *overhead[record.task, record.language])
+        tokens = list(itertools.islice(sizes, len(texts)))
         counts["records"] += 1
-        room = _Room(cutoff, *overhead[record.task, record.language], count_tokens)
-        for when, texts in (
-            ("before", _read(record)),
-            ("kept", _read(outcome.record)),
-            ("cut at the right", _cut_at_the_right(record, room)),
+        whole, rest = _cut_at_the_right(texts, tokens, room)
+        in_each = [clinical_mentions(text, record.language) for text in texts]
+        cut_short = [clinical_mentions(rest, record.language)] if rest else []
+        after = [clinical_mentions(text, record.language) for text in _read(kept)]
+        for when, mentions in (
+            ("before", in_each),
+            ("kept", after),
+            ("cut at the right", in_each[:whole] + cut_short),
         ):
-            for text in texts:
-                for kind, number in clinical_mentions(text, record.language).items():
+            for one in mentions:
+                for kind, number in one.items():
                     counts[f"{kind} {when}"] += number
     return dict(counts)
 
@@ -237,21 +283,20 @@ def _read(record: Record) -> list[str]:
     return [record.context, *(turn.text for turn in turns)]
 
 
-def _cut_at_the_right(record: Record, room: _Room) -> list[str]:
-    """What the published code keeps: the beginning, as far as there is room."""
-    texts = _read(record)
+def _cut_at_the_right(texts: Sequence[str], tokens: Sequence[int], room: _Room) -> tuple[int, str]:
+    """What the published code keeps: how many texts whole, and the beginning of the next."""
     left = room.for_texts(1)
-    kept = []
-    for i, (text, size) in enumerate(zip(texts, room.count(texts), strict=True)):
+    for i, (text, size) in enumerate(zip(texts, tokens, strict=True)):
         if i > 1 and i % 2:
             left -= room.later
         if size > left:
-            ends = [m.end() for m in _SIGN_OR_WORD.finditer(text)]
-            kept.append(text[: _longest(text, ends, left, room.count)])
-            break
-        kept.append(text)
+            end = len(text) * max(left, 0) // size
+            # Not within a word.
+            while 0 < end < len(text) and text[end - 1 : end + 1].isalnum() and text[end].isascii():
+                end -= 1
+            return i, text[:end]
         left -= size
-    return kept
+    return len(texts), ""
 
 
 def _counts(records: Sequence[Record], count: CountTokens) -> list[list[int]]:
@@ -265,7 +310,7 @@ def _fits(record: Record, tokens: Sequence[int], room: _Room) -> bool:
     return sum(tokens[: -1 if record.split == "test" else None]) <= room.for_texts(len(record.turns) // 2)
 
 
-def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> Outcome:
+def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> _Counting[Outcome]:
     """A record that is too long, shortened. ``tokens``: of its context, of each turn."""
     rounds = len(record.turns) // 2
     must_fit = [*tokens[:-1], 0] if record.split == "test" else tokens
@@ -281,24 +326,31 @@ def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> Outcome:
         least = tokens[0] + min(asked + answered, int(budget * _ROUND_SHARE))
         if left < least and not is_last:
             continue
-        kept, findings = replace(record, turns=record.turns[2 * first :]) if first else record, list[Finding]()
-        sizes = [tokens[0], asked, answered]
+        whole = replace(record, turns=record.turns[2 * first :]) if first else record
+        kept, sizes, findings = whole, [tokens[0], asked, answered], list[Finding]()
         if sum(sizes) > left:
             share = share if rounds > 1 and not first else int(left * _QUESTION_SHARE)
-            kept, sizes, findings = _round_shortened(kept, sizes, 2 * first, left, share, room.count)
-            if kept.answer_cut > record.answer_cut and not is_last:
+            kept, sizes, findings = yield from _round_shortened(whole, sizes, 2 * first, left, share)
+            empty = not all(turn.text for turn in kept.turns)
+            if not is_last and (empty or kept.answer_cut > record.answer_cut):
                 continue  # an answer that others follow ends where the doctor ended it
+            if empty and reserved:
+                sizes, left = [tokens[0], asked, answered], left + reserved
+                share = int(left * _QUESTION_SHARE)
+                kept, sizes, findings = yield from _round_shortened(whole, sizes, 2 * first, left, share)
         if first:
             left = budget - later - sum(sizes)
-            kept, told = _with_description(kept, record.turns[: 2 * first], sizes[1], left, room.count)
+            kept, told = yield from _with_description(
+                kept, record.turns[: 2 * first], (tokens[1], sizes[1]), left
+            )
             findings = told + findings
         return Outcome(kept, tuple(findings))
     raise AssertionError("a record without a round")
 
 
 def _round_shortened(
-    record: Record, sizes: Sequence[int], number: int, budget: int, share: int, count: CountTokens
-) -> tuple[Record, list[int], list[Finding]]:
+    record: Record, sizes: Sequence[int], number: int, budget: int, share: int
+) -> _Counting[tuple[Record, list[int], list[Finding]]]:
     """A record with its first round shortened: first the question, then the answer.
 
     Args:
@@ -314,24 +366,30 @@ def _round_shortened(
     context, language = record.context, record.language
     findings: list[Finding] = []
 
-    def change(text: str, size: int, budget: int, field: str, role: Role) -> tuple[str, int, bool]:
+    def change(
+        text: str, size: int, budget: int, field: str, role: Role
+    ) -> _Counting[tuple[str, int, bool]]:
         """The text within a budget, its size, and whether its end has gone."""
         if size <= budget:
             return text, size, False
         rule = "answer shortened" if role == "answer" else "question shortened"
-        edits = [e._replace(rule=rule) for e in _shortened(text, budget, language, role, count)]
+        shorter = yield from _shorten(text, budget, language, role, size)
+        edits = [e._replace(rule=rule) for e in shorter]
         findings.extend(findings_of(field, text, edits))
         after = apply(text, edits)
         *_, end = edits
-        return after, count([after])[0], end.end == len(text) and bool(text[end.start :].strip())
+        (size,) = yield [after]
+        return after, size, end.end == len(text) and bool(text[end.start :].strip())
 
     context_size, asked, answered = sizes
     left = max(budget - answered, min(context_size + asked, share))
     role: Role = "abstract" if record.task == "summary" else "question"
     if context and context_size + asked > left:
-        context, context_size, _ = change(context, context_size, left - min(asked, left // 2), "context", role)
-    text, asked, _ = change(question.text, asked, left - context_size, f"turns[{number}]", role)
-    reply, answered, cut_off = change(
+        context, context_size, _ = yield from change(
+            context, context_size, left - min(asked, left // 2), "context", role
+        )
+    text, asked, _ = yield from change(question.text, asked, left - context_size, f"turns[{number}]", role)
+    reply, answered, cut_off = yield from change(
         answer.text, answered, budget - context_size - asked, f"turns[{number + 1}]", "answer"
     )
     shorter = replace(
@@ -344,25 +402,26 @@ def _round_shortened(
 
 
 def _with_description(
-    record: Record, dropped: Sequence[Turn], asked: int, left: int, count: CountTokens
-) -> tuple[Record, list[Finding]]:
+    record: Record, dropped: Sequence[Turn], sizes: tuple[int, int], left: int
+) -> _Counting[tuple[Record, list[Finding]]]:
     """A dialogue whose first question begins with as much of what was told first as there is room for.
 
     Args:
         dropped: the turns that went before this record's.
-        asked: tokens of the first question.
+        sizes: tokens of what was told first, and of the first question left.
         left: tokens that may still be added.
     """
     description, question = dropped[0].text, record.turns[0].text
-    budget, left = asked + left, left - _JOINED
+    budget, left = sizes[1] + left, left - _JOINED
     findings: list[Finding] = []
     while left > 0:
-        edits = shorten(description, left, record.language, "question", count)
+        edits = yield from _shorten(description, left, record.language, "question", sizes[0])
         told = apply(description, edits)
         if not told.strip():
             break
         text = f"{told}\n{question}"
-        excess = count([text])[0] - budget
+        (size,) = yield [text]
+        excess = size - budget
         if excess <= 0:
             record = replace(record, turns=(Turn("user", text), *record.turns[1:]))
             rule = "question shortened"

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from zlib import crc32
 
@@ -103,7 +103,12 @@ def features(window: str) -> list[int]:
             *(w[:5] + "-" for w in words if len(w) > 5),
         }
     named.update(f"clinical {n}" for n in range(1, clinical(window) + 1))
-    return [crc32(name.encode()) % BUCKETS for name in named]
+    return list(map(_bucket, named))
+
+
+@lru_cache(maxsize=1 << 16)
+def _bucket(name: str) -> int:
+    return crc32(name.encode()) % BUCKETS
 
 
 def needed(window: str) -> float:

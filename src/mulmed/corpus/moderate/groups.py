@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
-from mulmed.corpus.moderate.lexicon import folded, matcher
+from mulmed.corpus.moderate.lexicon import matcher
 from mulmed.corpus.record import Record
 
 _KIND = "groups"
@@ -44,10 +44,8 @@ def group_terms(text: str, language: str | None = None) -> tuple[str, ...]:
     functions on one text are called alike.
     """
     del language
-    plain = folded(text)
-    lines = matcher((_KIND,)).lines_for(plain)
-    named = {kind for kind, held in lines.items() if any(True for line in held for _ in line.search(plain))}
-    return tuple(sorted(kind.partition(":")[2] for kind in named))
+    found = matcher((_KIND,)).matches_each([text])
+    return tuple(sorted(kind.partition(":")[2] for _, _, matches in found for kind in matches))
 
 
 def record_groups(record: Record) -> tuple[str, ...]:

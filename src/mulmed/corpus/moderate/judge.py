@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mulmed.corpus.moderate.classifier import condemned
-from mulmed.corpus.moderate.lexicon import CONDEMNS, CRISIS, CUE, MENTION, Line, folded, matcher
+from mulmed.corpus.moderate.lexicon import CONDEMNS, CRISIS, CUE, MENTION, Found, folded, matcher
 from mulmed.corpus.moderate.selling import advertises, warns
 
 Action = Literal["keep", "drop", "crisis"]
@@ -82,59 +82,51 @@ def judge_text(text: str, language: str | None = None) -> Verdict:
         gambling, and for texts that are one advertisement; ``keep`` for everything else.
     """
     plain = folded(text)
-    lines = matcher().lines_for(plain)
-    if not lines:
+    found = matcher().matches(plain)
+    if not found:
         return KEEP
-    reasons = judge_parts(plain, lines)
-    if speaks_of_crisis(plain, lines, abused="insult" in reasons):
+    reasons = judge_parts(plain, found)
+    if speaks_of_crisis(plain, found, abused="insult" in reasons):
         return Verdict("crisis", (_SUICIDE,))
-    if not reasons and (rule := advertises(text, lines, language)):
+    if not reasons and (rule := advertises(text, found, language)):
         reasons = (rule,)
     return Verdict("drop", reasons) if reasons else KEEP
 
 
-def judge_parts(plain: str, lines: dict[str, list[Line]]) -> tuple[str, ...]:
-    """The rules that condemn a text in lower case, given the lines that may match it."""
-    found = []
-    for kind in CONDEMNS:
-        for named in [kind, *(k for k in lines if k.startswith(f"{kind}:"))]:
-            if any(_own_words(plain, line) for line in lines.get(named, ())):
-                found.append(named)
-    cues = {kind.removeprefix(f"{CUE}:"): held for kind, held in lines.items() if kind.startswith(f"{CUE}:")}
+def judge_parts(plain: str, found: Found) -> tuple[str, ...]:
+    """The rules that condemn a text in lower case, given what the lists find in it."""
+    reasons = [
+        kind
+        for condemning in CONDEMNS
+        for kind, matches in found.items()
+        if kind.partition(":")[0] == condemning and not all(_reported(plain, m) for m in matches)
+    ]
+    cues = {kind.removeprefix(f"{CUE}:"): held for kind, held in found.items() if kind.startswith(f"{CUE}:")}
     if cues:
         places = {
-            kind: [m.span() for line in held for m in line.search(plain) if not _reported(plain, m)]
-            for kind, held in cues.items()
+            kind: [m.span() for m in matches if not _reported(plain, m)]
+            for kind, matches in cues.items()
             if kind != "advertisement" or not (warns(plain) or _ASKS.search(plain))
         }
-        found += [kind for kind in condemned(plain, places) if kind not in {f.split(":")[0] for f in found}]
-    return tuple(found)
-
-
-def _own_words(plain: str, line: Line) -> bool:
-    return any(not _reported(plain, m) for m in line.search(plain))
+        told = {reason.partition(":")[0] for reason in reasons}
+        reasons += [kind for kind in condemned(plain, places) if kind not in told]
+    return tuple(reasons)
 
 
 def _reported(plain: str, match: re.Match[str]) -> bool:
     return _REPORTED.search(plain[max(0, match.start() - 60) : match.start()]) is not None
 
 
-def speaks_of_crisis(
-    plain: str, lines: dict[str, list[Line]], *, abused: bool = False, mentions: bool = True
-) -> bool:
+def speaks_of_crisis(plain: str, found: Found, *, abused: bool = False, mentions: bool = True) -> bool:
     """Whether a text in lower case speaks of suicide or self-harm.
 
     Args:
         abused: the text insults its reader: "go and kill yourself" is no cry for help then.
         mentions: suicide named in any way counts, unless as a term of biochemistry or as absent.
     """
-    for line in lines.get(CRISIS, ()):
-        for match in line.search(plain):
-            if not (abused and "your" in match[0]):
-                return True
-    if not mentions:
-        return False
-    return any(_real(plain, match) for line in lines.get(MENTION, ()) for match in line.search(plain))
+    if any(not (abused and "your" in match[0]) for match in found.get(CRISIS, ())):
+        return True
+    return mentions and any(_real(plain, match) for match in found.get(MENTION, ()))
 
 
 def _real(plain: str, mention: re.Match[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The phrase lists, and one pass over a text that tells which of their lines to try on it.
+"""The phrase lists, and one pass over texts that tells which of their lines to try, and where.
 
 A line of ``lexicons/<kind>_<language>.txt`` is a pattern in lower case (see :mod:`.literals` for its syntax),
 tried on the text in lower case. An English line matches whole words only. Lists of all languages are tried
@@ -8,14 +8,16 @@ on every text: an answer may be in another language than its question.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 
-from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
-from mulmed.corpus.moderate.literals import announced_by
+from mulmed.corpus.moderate.literals import announced_by, begun_by, rarity
 
 LANGUAGES = ("en", "zh")
 #: Lists that condemn a text, in the order in which they are asked.
@@ -25,6 +27,11 @@ SELLS = ("advertisement", "referral")
 #: that offend in some contexts: they only have the classifier asked.
 CRISIS, MENTION, CUE = "crisis", "mention", "cue"
 KINDS = (*CONDEMNS, *SELLS, CRISIS, MENTION, CUE)
+
+# Bytes in lower case are what a text in lower case is, as far as the lists go: beyond ASCII they name no letter that
+# has a case, and only one sign, that of the kelvin, has an ASCII letter as its lower case.
+_KELVIN = "\u212a".encode()
+_SEPARATOR = "\x00"
 
 # What the lists name by its placeholder, for corpora that are not de-identified.
 _UNMASKED = {
@@ -47,38 +54,120 @@ class Line:
         """Its matches in a text in lower case."""
         return _compiled(self.pattern).finditer(text)
 
+    def search_at(self, text: str, places: Iterable[int]) -> Iterator[re.Match[str]]:
+        """Its matches in a text in lower case, given all places at which one may begin."""
+        match, end = _compiled(self.pattern).match, 0
+        for place in sorted(places):
+            if place >= end and (found := match(text, place)):
+                end = found.end()
+                yield found
+
+
+#: The matches in a text by the kind of their lines, no kind without a match.
+Found = dict[str, list[re.Match[str]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """Lines, and the automaton of the strings that announce them."""
+    """Lines, and the automaton of the strings that announce and begin their matches.
+
+    Attributes:
+        announces: for each of the first strings of the automaton, the lines that are tried where it stands; those
+            that follow only begin matches.
+        begins: for each line the strings with one of which each of its matches begins; empty where those are the
+            very strings that announce it, ``None`` where there are none.
+    """
 
     lines: tuple[Line, ...]
-    automaton: AhoCorasick
-    announces: tuple[tuple[int, ...], ...]  # positions of the lines that each string announces
+    automaton: BytesAhoCorasick
+    announces: tuple[tuple[int, ...], ...]
+    begins: tuple[frozenset[int] | None, ...]
 
-    def lines_for(self, text: str) -> dict[str, list[Line]]:
-        """The lines that may match a text in lower case, by kind; empty for most texts."""
-        found = self.automaton.find_matches_as_indexes(text, overlapping=True)
-        if not found:
-            return {}
-        announces = self.announces
-        chosen: dict[str, list[Line]] = {}
-        for position in sorted({p for literal, _, _ in found for p in announces[literal]}):
+    def matches(self, plain: str) -> Found:
+        """The matches of all lines in a text in lower case, as trying every line on it would find them."""
+        return next((found for _, _, found in self.matches_each((plain,))), {})
+
+    def matches_each(self, texts: Sequence[str]) -> list[tuple[int, str, Found]]:
+        """The texts with a match: each one's position, the text in lower case, and :meth:`matches`.
+
+        One pass looks at all texts. No string of the automaton holds the sign between two of them.
+        """
+        whole = _SEPARATOR.join(texts).encode()
+        if _KELVIN in whole:
+            return self.matches_each([folded(text) for text in texts])
+        hits = self.automaton.find_matches_as_indexes(whole.lower(), overlapping=True)
+        announcing = len(self.announces)
+        told = [(literal, start) for literal, start, _ in hits if literal < announcing]
+        if not told:
+            return []
+        sizes = texts if whole.isascii() else [text.encode() for text in texts]
+        ends = list(accumulate(len(text) + 1 for text in sizes))
+        suspects: dict[int, dict[int, list[int]]] = {}  # text -> line -> where it was announced
+        for literal, start in told:
+            lines = suspects.setdefault(bisect_right(ends, start), {})
+            for line in self.announces[literal]:
+                lines.setdefault(line, []).append(start)
+        each: list[tuple[int, str, Found]] = []
+        for index, lines in suspects.items():
+            first, last = ends[index - 1] if index else 0, ends[index]
+            for line, begins in ((line, self.begins[line]) for line in list(lines)):
+                if begins:
+                    lines[line] = [s for literal, s, _ in hits if literal in begins and first <= s < last]
+                    if not lines[line]:
+                        del lines[line]
+            if lines:
+                plain = folded(texts[index])
+                if found := self._found(plain, whole[first : last - 1], first, lines):
+                    each.append((index, plain, found))
+        return each
+
+    def _found(self, plain: str, raw: bytes, first: int, lines: Mapping[int, list[int]]) -> Found:
+        """The matches of some lines in one text, given where in all texts each may begin, in bytes."""
+        found: Found = {}
+        plainly = len(plain) == len(raw)
+        for position in sorted(lines):
             line = self.lines[position]
-            chosen.setdefault(line.kind, []).append(line)
-        return chosen
+            if self.begins[position] is None:
+                matches = list(line.search(plain))
+            else:
+                starts = [start - first for start in lines[position]]
+                if not plainly:
+                    starts = [len(raw[:start].decode()) for start in starts]
+                matches = list(line.search_at(plain, starts))
+            if matches:
+                found.setdefault(line.kind, []).extend(matches)
+        return found
 
 
 @cache
 def matcher(kinds: tuple[str, ...] = KINDS) -> Matcher:
     """The matcher of some kinds of lists, in all languages."""
     lines = tuple(line for kind in kinds for language in LANGUAGES for line in lines_of(kind, language))
-    literals: dict[str, list[int]] = {}
+    announces: dict[str, list[int]] = {}
+    begun: list[frozenset[str] | None] = []
+    nothing: frozenset[str] = frozenset()
     for position, line in enumerate(lines):
-        for literal in announced_by(line.pattern):
-            literals.setdefault(literal, []).append(position)
-    automaton = AhoCorasick(list(literals), matchkind=MatchKind.Standard, implementation=Implementation.DFA)
-    return Matcher(lines, automaton, tuple(map(tuple, literals.values())))
+        told, begins = announced_by(line.pattern), begun_by(line.pattern)
+        if begins is not None and rarity(begins) >= rarity(told):
+            told, begins = begins, nothing
+        begun.append(begins)
+        for literal in told:
+            announces.setdefault(literal, []).append(position)
+    others = {literal for begins in begun if begins is not None for literal in begins} - announces.keys()
+    literals = {literal: number for number, literal in enumerate([*announces, *sorted(others)])}
+    automaton = BytesAhoCorasick(
+        [literal.encode() for literal in literals],
+        matchkind=MatchKind.Standard,
+        implementation=Implementation.DFA,
+    )
+    return Matcher(
+        lines,
+        automaton,
+        tuple(map(tuple, announces.values())),
+        tuple(
+            None if begins is None else frozenset(literals[literal] for literal in begins) for begins in begun
+        ),
+    )
 
 
 def lines_of(kind: str, language: str) -> list[Line]:

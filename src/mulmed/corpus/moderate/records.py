@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mulmed.corpus.edits import apply
 from mulmed.corpus.moderate.judge import judge_parts, speaks_of_crisis
-from mulmed.corpus.moderate.lexicon import Line, folded, matcher
+from mulmed.corpus.moderate.lexicon import Found, matcher
 from mulmed.corpus.moderate.selling import says_little, selling_edits, solicits
 from mulmed.corpus.record import Record, Turn
 from mulmed.corpus.stage import Finding, Outcome, findings_of
@@ -32,28 +32,26 @@ def moderate_record(record: Record) -> Outcome:
     that merely names suicide is not tagged. Texts of other systems (baselines) are compared with, not
     trained on, and stay as they are.
     """
-    texts = [(f"turns[{i}]", turn.text) for i, turn in enumerate(record.turns)]
+    texts = [turn.text for turn in record.turns]
     if record.context:
-        texts.append(("context", record.context))
-    table = matcher()
-    looked = [
-        (field, text, plain, table.lines_for(plain)) for field, text in texts for plain in (folded(text),)
-    ]
-    suspects = [one for one in looked if one[3]]
-    if not suspects:
+        texts.append(record.context)
+    found = matcher().matches_each(texts)
+    if not found:
         return Outcome(record)
-    return _decide(record, suspects)
+    turns = len(record.turns)
+    return _decide(
+        record,
+        [(f"turns[{i}]" if i < turns else "context", texts[i], plain, held) for i, plain, held in found],
+    )
 
 
-def _decide(record: Record, suspects: list[tuple[str, str, str, dict[str, list[Line]]]]) -> Outcome:
+def _decide(record: Record, suspects: list[tuple[str, str, str, Found]]) -> Outcome:
     answers = {f"turns[{i}]" for i, turn in enumerate(record.turns) if turn.role == "assistant"}
-    reasons = {field: judge_parts(plain, lines) for field, _, plain, lines in suspects}
+    reasons = {field: judge_parts(plain, held) for field, _, plain, held in suspects}
     crisis = [
         field
-        for field, _, plain, lines in suspects
-        if speaks_of_crisis(
-            plain, lines, abused="insult" in reasons[field], mentions=record.task != "summary"
-        )
+        for field, _, plain, held in suspects
+        if speaks_of_crisis(plain, held, abused="insult" in reasons[field], mentions=record.task != "summary")
     ]
     cry = any(field not in answers for field in crisis)
     detail = CRISIS_TAG if crisis else ""
@@ -64,14 +62,14 @@ def _decide(record: Record, suspects: list[tuple[str, str, str, dict[str, list[L
     findings: list[Finding] = []
     turns = list(record.turns)
     if not (record.task == "instruction" and _ABOUT_SELLING.search(record.turns[0].text + record.context)):
-        for field, text, _, lines in suspects:
+        for field, text, _, held in suspects:
             asks = field not in answers
-            if (asks or record.task == "instruction") and not cry and solicits(text, lines, record.language):
+            if (asks or record.task == "instruction") and not cry and solicits(text, held, record.language):
                 return Outcome(None, (Finding("advertisement", 1, detail, field),))
     if record.task in ("qa", "dialogue"):
         # Patients ask whether an advertisement is true, or for a doctor's WeChat: only answers are changed.
-        for field, text, _, lines in suspects:
-            if field not in answers or not (edits := selling_edits(text, lines, record.language)):
+        for field, text, _, held in suspects:
+            if field not in answers or not (edits := selling_edits(text, held, record.language)):
                 continue
             left = apply(text, edits)
             if says_little(left):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mulmed.corpus.edits import Edit, apply
-from mulmed.corpus.moderate.lexicon import SELLS, Line, folded, matcher
+from mulmed.corpus.moderate.lexicon import SELLS, Found, folded, matcher
 from mulmed.corpus.sentences import sentences
 
 #: A text this short says nothing once its advertisement is gone: words in English, characters in Chinese.
@@ -26,21 +26,20 @@ def without_selling(text: str, language: str | None = None) -> tuple[str, tuple[
 
     The edits' rules are ``advertisement`` and ``referral``; offsets into ``text``.
     """
-    lines = matcher().lines_for(folded(text))
-    edits = selling_edits(text, lines, language)
+    edits = selling_edits(text, matcher(SELLS).matches(folded(text)), language)
     return (apply(text, edits), edits) if edits else (text, ())
 
 
-def selling_edits(text: str, lines: dict[str, list[Line]], language: str | None) -> tuple[Edit, ...]:
-    """What takes the selling sentences out of a text, neighbouring ones with the same rule together."""
-    plain = folded(text)
-    if not any(True for rule in SELLS for line in lines.get(rule, ()) for _ in line.search(plain)):
+def selling_edits(text: str, found: Found, language: str | None) -> tuple[Edit, ...]:
+    """What takes the selling sentences out of a text in which the lists found ``found``."""
+    if found.keys().isdisjoint(SELLS):
         return ()
+    plain = folded(text)
     edits: list[Edit] = []
     position = 0
     for sentence in sentences(text, language or language_of(text)):
         end = position + len(sentence)
-        rule = _sells(plain[position:end], lines)
+        rule = _sells(plain[position:end])
         if rule:
             edits.append(Edit(position, end, "", rule))
         position = end
@@ -52,9 +51,10 @@ def selling_edits(text: str, lines: dict[str, list[Line]], language: str | None)
     return tuple(edits)
 
 
-def _sells(plain: str, lines: dict[str, list[Line]]) -> str | None:
+def _sells(plain: str) -> str | None:
+    found = matcher(SELLS).matches(plain)
     for rule in SELLS:
-        if any(True for line in lines.get(rule, ()) for _ in line.search(plain)):
+        if rule in found:
             return None if rule == "advertisement" and _WARNS.search(plain) else rule
     return None
 
@@ -64,29 +64,21 @@ def warns(plain: str) -> bool:
     return _WARNS.search(plain) is not None
 
 
-def selling_phrases(text: str, lines: dict[str, list[Line]], language: str | None) -> int:
-    """Number of advertising phrases in a text, warnings against them left out."""
-    plain = folded(text)
-    if sum(1 for line in lines.get("advertisement", ()) for _ in line.search(plain)) < _SOLICITS:
-        return 0
+def solicits(text: str, found: Found, language: str | None) -> bool:
+    """Whether a text holds so many selling phrases, warnings left out, that it is one advertisement."""
+    if len(found.get("advertisement", ())) < _SOLICITS:
+        return False
     cut = map(folded, sentences(text, language or language_of(text)))
-    found = (
-        sum(1 for line in lines["advertisement"] for _ in line.search(s)) for s in cut if not _WARNS.search(s)
-    )
-    return sum(found)
+    phrases = (len(matcher(SELLS).matches(s).get("advertisement", ())) for s in cut if not _WARNS.search(s))
+    return sum(phrases) >= _SOLICITS
 
 
-def solicits(text: str, lines: dict[str, list[Line]], language: str | None) -> bool:
-    """Whether a text holds so many selling phrases that it is one advertisement."""
-    return selling_phrases(text, lines, language) >= _SOLICITS
-
-
-def advertises(text: str, lines: dict[str, list[Line]], language: str | None) -> str | None:
+def advertises(text: str, found: Found, language: str | None) -> str | None:
     """The rule by which a text is an advertisement and little else, or ``None``."""
-    edits = selling_edits(text, lines, language)
+    edits = selling_edits(text, found, language)
     if not edits:
         return None
-    if says_little(apply(text, edits)) or solicits(text, lines, language):
+    if says_little(apply(text, edits)) or solicits(text, found, language):
         return edits[0].rule
     return None
 
