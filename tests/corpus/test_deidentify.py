@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -11,12 +16,19 @@ from hypothesis import strategies as st
 
 from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
+from mulmed.corpus.deidentify.labelled import made_up
 from mulmed.corpus.deidentify.model import tagger
-from mulmed.corpus.deidentify.rules import TRIGGERS, find
+from mulmed.corpus.deidentify.rules import TRIGGERS, find, look
+from mulmed.corpus.deidentify.spans import without_overlaps
+from mulmed.corpus.deidentify.triggers import Triggers
 from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
+from mulmed.corpus.sources import read
+from mulmed.corpus.sources.layout import Found
 from mulmed.errors import MulmedError
-from mulmed.recipe import Deidentify
+from mulmed.recipe import Deidentify, Layout, Source
+
+DATA = Path(os.environ.get("MULMED_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 CHINESE = [
     ("我手机13800138000或138-0013-8000、138 0013 8000打给我", "我手机[PHONE]或[PHONE]、[PHONE]打给我"),
@@ -230,16 +242,102 @@ def test_masked_text_is_not_masked_again_and_spans_tell_what_changed(
     assert rebuilt + text[position:] == once.text
 
 
+def _same_with_every_gate_open(texts: Sequence[str], language: str | None) -> None:
+    """Rules tried only where the look at a record's texts says find what they find tried everywhere."""
+    for clinical in (True, False):
+        for text, hits in zip(texts, look(texts, language, clinical), strict=True):
+            everywhere = {**TRIGGERS.everywhere(text), **dict.fromkeys(("old", "alone", "colons"), [0])}
+            gated = without_overlaps(find(text, language, "fast", clinical, hits))
+            assert gated == without_overlaps(find(text, language, "fast", clinical, everywhere))
+
+
 @settings(deadline=None)
 @given(
-    st.lists(st.sampled_from([w for t in TEXTS for w in t.split(" ")]), max_size=12),
-    st.sampled_from([" ", ""]),
+    st.lists(
+        st.lists(st.sampled_from([w for t in TEXTS for w in t.split(" ")]), max_size=12),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from([" ", "", "\n", "\xa0", "\u3000"]),
+    st.sampled_from(["en", "zh", None]),
 )
-def test_the_look_for_literals_changes_nothing(words: list[str], between: str) -> None:
-    text = between.join(words)
-    everywhere = {**TRIGGERS.everywhere(text), "digit": [i for i, c in enumerate(text) if c in "0123456789"]}
-    gated = set(find(text, None, "fast", True, TRIGGERS.look(text)))
-    assert {s for s in find(text, None, "fast", True, everywhere) if s not in gated} == set()
+def test_the_look_for_literals_changes_nothing(
+    words: list[list[str]], between: str, language: str | None
+) -> None:
+    _same_with_every_gate_open([between.join(some) for some in words], language)
+
+
+@pytest.mark.parametrize("language", ["en", "zh", None])
+def test_the_look_changes_nothing_in_our_own_sentences(language: str | None) -> None:
+    for text in TEXTS:
+        _same_with_every_gate_open([text], language)
+    _same_with_every_gate_open(TEXTS, language)
+
+
+@pytest.mark.parametrize("locale", ["zh_CN", "en_US", "en_IN"])
+def test_the_look_changes_nothing_in_made_up_sentences(locale: Literal["zh_CN", "en_US", "en_IN"]) -> None:
+    for example in made_up(locale, 240, seed=3):
+        _same_with_every_gate_open([example.text], example.language)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="MULMED_DATA (the folder of published corpora) is absent")
+@pytest.mark.parametrize(
+    ("layout", "path", "language", "count"),
+    [
+        ("healthcaremagic", "healthcaremagic/HealthCareMagic-100k.json.gz", "en", 140),
+        ("icliniq", "icliniq/iCliniq.json.gz", "en", 200),
+        ("meddialog-zh", "haodf/COVID-Dialogue-Dataset-Chinese.txt.gz", "zh", 200),
+        ("laysumm", "laysumm/PLOS_val.jsonl.gz", "en", 60),
+    ],
+)
+def test_the_look_changes_nothing_in_real_records(
+    layout: Layout, path: str, language: str, count: int
+) -> None:
+    source = Source(layout=layout, path=path, language=language)
+    records = (item.parsed for item in read(source, DATA / path) if isinstance(item, Found))
+    for record in islice(records, count):
+        _same_with_every_gate_open([turn.text for turn in record.turns if turn.text], language)
+
+
+def test_a_literal_is_found_in_its_own_text_only_and_where_it_stands_there() -> None:
+    triggers = Triggers(
+        {"greeting": (" good morning ",), "title": ("dr ",)}, {"number": ("000-0",), "zh": ("医院",)}
+    )
+    texts = ["So good", "morning, Dr. Ré", "住院：医院DR ", "ÀÉ Good\xa0Morning 😀 call 614-5550, 1-1"]
+    assert triggers.look(texts) == [
+        {},
+        {"title": [9]},
+        {"zh": [3], "title": [5]},
+        {"greeting": [3], "number": [23]},
+    ]
+    assert triggers.look([]) == []
+
+
+@given(st.lists(st.text(alphabet="drDR .é医院好0-\xa0\0", max_size=12), max_size=4))
+def test_literals_are_found_where_plain_search_finds_them(texts: list[str]) -> None:
+    triggers = Triggers({"title": (" dr ",)}, {"zh": ("医院",), "number": ("0-0",)})
+    for text, hits in zip(texts, triggers.look(texts), strict=True):
+        words = re.sub("[^a-z\0]", " ", re.sub("[^\x00-\x7f]", " ", text).lower())
+        assert hits.get("zh", []) == [m.start() for m in re.finditer("(?=医院)", text)]
+        assert hits.get("number", []) == [m.start() for m in re.finditer("(?=0-0)", text)]
+        assert hits.get("title", []) == [
+            m.start()
+            for m in re.finditer("(?=dr )", words + " ")
+            if m.start() == 0 or words[m.start() - 1] == " "
+        ]
+
+
+def test_names_that_are_glued_possessive_or_hyphened_are_not_overlooked() -> None:
+    for text in (
+        "MarthaTHEN came",
+        "Aesop's Fable",
+        "by J. Kwiatkowski",
+        "Mary-Jane Kwiatkowski",
+        "so martha , yes",
+        "Fwww Öztürk",
+    ):
+        _same_with_every_gate_open([text], "en")
+    assert deidentify_text("MarthaTHEN came", "en", "fast").text == "[NAME]THEN came"
 
 
 def _record(task: str = "dialogue", **changes: object) -> Record:

@@ -251,18 +251,21 @@ def clinical_counts(
     """How many mentions of each kind the records that were shortened had, kept, and would have kept if they
     had been cut at the right: ``KIND before``, ``KIND kept``, ``KIND cut at the right``; with ``records``.
 
-    Counts of several chunks may be added. Where a cut at the right would fall within a text is taken from
-    the share of the text's tokens that there is room for, as if they were all equally long.
+    Counts of several chunks may be added. Where a cut at the right would fall within a text is estimated
+    from how many tokens the text has, and corrected once by counting what stands before it: it is right to
+    within a few words.
     """
     counts: Counter[str] = Counter()
     shortened = [(r, o.record) for r, o in zip(records, outcomes, strict=True) if o.record and o.findings]
     before = [_read(record) for record, _ in shortened]
-    sizes = iter(count_tokens([text for texts in before for text in texts]))
-    for (record, kept), texts in zip(shortened, before, strict=True):
-        room = _Room(cutoff, *overhead[record.task, record.language])
-        tokens = list(itertools.islice(sizes, len(texts)))
+    cuts = [
+        _cut_at_the_right(texts, _Room(cutoff, *overhead[record.task, record.language]))
+        for (record, _), texts in zip(shortened, before, strict=True)
+    ]
+    for (record, kept), texts, (whole, rest) in zip(
+        shortened, before, _together(cuts, count_tokens), strict=True
+    ):
         counts["records"] += 1
-        whole, rest = _cut_at_the_right(texts, tokens, room)
         in_each = [clinical_mentions(text, record.language) for text in texts]
         cut_short = [clinical_mentions(rest, record.language)] if rest else []
         after = [clinical_mentions(text, record.language) for text in _read(kept)]
@@ -283,14 +286,22 @@ def _read(record: Record) -> list[str]:
     return [record.context, *(turn.text for turn in turns)]
 
 
-def _cut_at_the_right(texts: Sequence[str], tokens: Sequence[int], room: _Room) -> tuple[int, str]:
+def _cut_at_the_right(texts: Sequence[str], room: _Room) -> _Counting[tuple[int, str]]:
     """What the published code keeps: how many texts whole, and the beginning of the next."""
     left = room.for_texts(1)
-    for i, (text, size) in enumerate(zip(texts, tokens, strict=True)):
+    sizes = yield texts
+    for i, (text, size) in enumerate(zip(texts, sizes, strict=True)):
         if i > 1 and i % 2:
             left -= room.later
         if size > left:
-            end = len(text) * max(left, 0) // size
+            if left <= 0:
+                return i, ""
+            end = len(text) * left // size
+            (taken,) = yield [text[:end]]
+            if taken > left:
+                end = end * left // taken
+            else:
+                end += (len(text) - end) * (left - taken) // (size - taken)
             # Not within a word.
             while 0 < end < len(text) and text[end - 1 : end + 1].isalnum() and text[end].isascii():
                 end -= 1

@@ -27,9 +27,9 @@ _SPACE = "▁"
 #: White space of which not every space begins a word; the spaces that do all the same.
 _AWKWARD = re.compile(r" \s")
 _BEFORE_WORD = re.compile(r" (?=\S)")
+_SINGLE_SPACE = re.compile(r"(?<! ) (?! )")
 #: Words or pieces remembered at most; a few tens of megabytes.
 _REMEMBERED = 300_000
-_CHARACTERS = 0x110000
 #: Pairs of characters are looked up by so many bits of a hash; two that share them are only counted together.
 _HASH_BITS = 22
 #: Tokens of several words that a vocabulary may have, if pieces are to be shorter than texts.
@@ -62,7 +62,7 @@ class TokenCounter:
         self._before = " " if self.kind == "prepended" else ""
         self._by_piece = self._tokenizer
         if self.kind in _SIGNS:
-            self._whole = (_SPACE,)
+            self._whole = (_SPACE, "\0", *_phrases(model))
             added = [token["content"] for token in layout["added_tokens"]]
             if self.kind == "prepended":
                 # The space is put before what follows each of them, and would be before each piece.
@@ -70,9 +70,6 @@ class TokenCounter:
                 layout["normalizer"] = layout["normalizer"]["normalizers"][-1]
                 self._by_piece = Tokenizer.from_str(json.dumps(layout))
             self._joined = _joined([*model["vocab"], *added])
-            # Characters that are a token and, alone, never more.
-            self._single = np.zeros(_CHARACTERS, np.bool_)
-            self._single[[ord(t) for t in model["vocab"] if len(t) == 1]] = True
         self._first: dict[str, int] = {}  # word at the beginning of a text, or piece -> tokens
         self._later: dict[str, int] = {}  # word with the space before it -> tokens
 
@@ -86,7 +83,19 @@ class TokenCounter:
         """Number of tokens of each text."""
         if self.kind is None:
             return self._count(texts)
-        counts = self._by_words(texts) if self.kind == "bytes" else self._by_pieces(texts)
+        counts = [0] * len(texts)
+        apart = [i for i, text in enumerate(texts) if text and not self._is_whole(text)]
+        # Words repeat where spaces part them; elsewhere (Chinese) only pieces do.
+        by_words = [i for i in apart if self.kind == "bytes" or texts[i].isascii()]
+        by_pieces = [i for i in apart if self.kind != "bytes" and not texts[i].isascii()]
+        whole = [i for i, text in enumerate(texts) if text and self._is_whole(text)]
+        for which, count in (
+            (by_words, self._by_words),
+            (by_pieces, self._by_pieces),
+            (whole, self._count),
+        ):
+            for i, number in zip(which, count([texts[i] for i in which]), strict=True):
+                counts[i] = number
         if len(self._first) + len(self._later) > _REMEMBERED:
             self._first.clear()
             self._later.clear()
@@ -96,7 +105,7 @@ class TokenCounter:
         before = self._before
         joined = "".join([before + text for text in texts] if before else texts)
         if not joined:
-            return [0] * len(texts)
+            return []
         ends = np.cumsum([len(text) + len(before) for text in texts])
         codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
         codes = np.where(codes == ord(" "), np.uint32(ord(_SPACE)), codes)
@@ -104,26 +113,24 @@ class TokenCounter:
         np.logical_not(self._joined[_hashed(codes[:-1], codes[1:])], out=begins[1:-1])
         begins[0] = True
         begins[ends] = True
-        starts = np.flatnonzero(begins)
-        stops = starts[1:]
-        starts = starts[:-1]
-        sizes = np.ones(len(starts), np.int64)
-        several = np.flatnonzero((stops - starts > 1) | ~self._single[codes[starts]])
-        pieces = [
-            joined[a:b] for a, b in zip(starts[several].tolist(), stops[several].tolist(), strict=True)
-        ]
+        starts = np.flatnonzero(begins[1:-1]) + 1
+        separated = np.insert(codes, starts, 0).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        pieces = separated.split("\0")
         known = self._first
         try:
-            sizes[several] = [known[piece] for piece in pieces]
+            sizes = np.fromiter(map(known.__getitem__, pieces), np.int64, len(pieces))
         except KeyError:
             self._learn(known, set(pieces), "")
-            sizes[several] = [known[piece] for piece in pieces]
-        totals = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(starts, ends)]
+            sizes = np.fromiter(map(known.__getitem__, pieces), np.int64, len(pieces))
+        totals = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(starts, ends) + 1]
         counts: list[int] = np.diff(totals, prepend=0).tolist()
-        for i, text in enumerate(texts):
-            if (before and not text) or any(map(text.__contains__, self._whole)):
-                (counts[i],) = self._count([text])
         return counts
+
+    def _is_whole(self, text: str) -> bool:
+        for literal in self._whole:  # a loop is faster than any() here, and texts are many
+            if literal in text:
+                return True
+        return False
 
     def _by_words(self, texts: Sequence[str]) -> list[int]:
         words = [self._words(text) for text in texts]
@@ -150,11 +157,15 @@ class TokenCounter:
             for text in texts
         ]
 
-    @staticmethod
-    def _words(text: str) -> list[str]:
+    def _words(self, text: str) -> list[str]:
         """The words of a text without the space before each."""
-        awkward = text.endswith(" ") or _AWKWARD.search(text)
-        return _BEFORE_WORD.split(text) if awkward else text.split(" ")
+        if self.kind == "bytes":
+            awkward = text.endswith(" ") or _AWKWARD.search(text)
+            return _BEFORE_WORD.split(text) if awkward else text.split(" ")
+        text = self._before + text
+        words = _SINGLE_SPACE.split(text) if "  " in text else text.split(" ")
+        # The space put before a text.
+        return [" " + words[1], *words[2:]] if not words[0] else words
 
     def _learn(self, known: dict[str, int], words: Iterable[str], before: str) -> None:
         new = [word for word in words if word not in known]

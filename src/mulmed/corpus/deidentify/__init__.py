@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from mulmed.corpus.deidentify.residue import scrub
-from mulmed.corpus.deidentify.rules import TRIGGERS, Known, Profile, find
+from mulmed.corpus.deidentify.residue import has_residue, scrub
+from mulmed.corpus.deidentify.rules import Known, Profile, find, look
 from mulmed.corpus.deidentify.spans import Span as Found
 from mulmed.corpus.deidentify.spans import without_overlaps
 from mulmed.corpus.deidentify.surrogates import Surrogates
@@ -72,7 +72,8 @@ def deidentify_text(text: str, language: str | None = None, profile: Profile = "
     Raises:
         MulmedError: ``full`` is asked, the text is Chinese, and the model is not installed.
     """
-    ((cleaned, edits),) = _deidentify({"": text}, language, profile, True, _placeholder).values()
+    changed = _deidentify({"": text}, language, profile, True, _placeholder)
+    cleaned, edits = changed.get("", (text, ()))
     return DeidentifiedText(cleaned, tuple(Span(e.rule, e.start, e.end, e.replacement) for e in edits))
 
 
@@ -92,15 +93,18 @@ def deidentify_record(record: Record, settings: Deidentify, key: bytes) -> Outco
     replacement = Surrogates(key, record.id, texts.values()) if consistent else _placeholder
     clinical = record.task in ("qa", "dialogue")
     cleaned = _deidentify(texts, record.language, settings.profile, clinical, replacement)
+    if not cleaned:
+        return Outcome(record)
     findings: list[Finding] = []
     for field, (_, edits) in cleaned.items():
-        if edits:
-            findings += findings_of(field, texts[field], edits)
-    if not findings:
-        return Outcome(record)
-    turns = tuple(Turn(t.role, cleaned[f"turns[{i}]"][0]) for i, t in enumerate(record.turns))
-    baselines = {system: cleaned[f"baselines[{system}]"][0] for system in record.baselines}
-    after = replace(record, turns=turns, context=cleaned["context"][0], baselines=baselines)
+        findings += findings_of(field, texts[field], edits)
+
+    def now(field: str, text: str) -> str:
+        return cleaned[field][0] if field in cleaned else text
+
+    turns = tuple(Turn(t.role, now(f"turns[{i}]", t.text)) for i, t in enumerate(record.turns))
+    baselines = {system: now(f"baselines[{system}]", text) for system, text in record.baselines.items()}
+    after = replace(record, turns=turns, context=now("context", record.context), baselines=baselines)
     return Outcome(after, tuple(findings))
 
 
@@ -111,29 +115,42 @@ def _deidentify(
     clinical: bool,
     replacement: Callable[[str, str], str],
 ) -> dict[str, tuple[str, Sequence[Edit]]]:
-    """Each text cleaned, with its edits. ``replacement`` takes a kind and the words of that kind."""
-    drafts = {field: Draft(text) for field, text in texts.items()}
-    found: dict[str, list[Found]] = {}
-    for field, draft in drafts.items():
-        if draft.text:
-            hits = TRIGGERS.look(text := draft.text)
-            if "site" in hits:
+    """Each text in which something was found: cleaned, with its edits. ``replacement`` takes a kind and the words of that kind."""
+    drafts: dict[str, Draft] = {}
+    now = {field: text for field, text in texts.items() if text}
+    if has_residue("\n".join(now.values())):
+        for field, text in now.items():
+            if has_residue(text):
+                draft = Draft(text)
                 scrub(draft)
-                hits = hits if draft.text is text else TRIGGERS.look(draft.text)
-            found[field] = _settled(draft.text, find(draft.text, language, profile, clinical, hits))
-    known = Known(
-        drafts[f].text[s.start : s.end] for f, spans in found.items() for s in spans if s.label == "NAME"
-    )
+                if draft.edits:
+                    drafts[field] = draft
+                    now[field] = draft.text
+    found: dict[str, list[Found]] = {}
+    for (field, text), hits in zip(now.items(), look(list(now.values()), language, clinical), strict=True):
+        if (hits or profile == "full") and (
+            spans := _settled(text, find(text, language, profile, clinical, hits))
+        ):
+            found[field] = spans
+    if names := [now[f][s.start : s.end] for f, spans in found.items() for s in spans if s.label == "NAME"]:
+        known = Known(names)
+        for field, text in now.items():
+            if again := list(known.find(text)):
+                found[field] = _settled(text, [*found.get(field, ()), *again])
     for field, spans in found.items():
-        draft = drafts[field]
-        if again := list(known.find(draft.text)):
-            spans = _settled(draft.text, [*spans, *again])
-        edits = [
-            Edit(start, end, replacement(kind, draft.text[start:end]), kind, detail)
-            for start, end, kind, detail in spans
-        ]
-        draft.change(edits)
-    return {field: (draft.text, draft.edits) for field, draft in drafts.items()}
+        text = now[field]
+        draft = drafts.setdefault(field, Draft(text))
+        draft.change(
+            [
+                Edit(start, end, replacement(kind, text[start:end]), kind, detail)
+                for start, end, kind, detail in spans
+            ]
+        )
+    return {
+        field: (drafts[field].text, drafts[field].edits)
+        for field in texts
+        if field in drafts and drafts[field].edits
+    }
 
 
 def _settled(text: str, found: Iterable[Found]) -> list[Found]:

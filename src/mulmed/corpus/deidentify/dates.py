@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mulmed.corpus.deidentify.spans import Span
-from mulmed.corpus.deidentify.triggers import Hits, matches
+from mulmed.corpus.deidentify.triggers import Hits, matches, run_starts
 
 MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
@@ -48,10 +48,6 @@ _COMPACT = r"(?<!\d)(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?![\d
 _FROM_DIGIT = re.compile(rf"(?<![\d./-])(?:{_NUMERIC}|{_DAY_MONTH}|{_CHINESE}|{_COMPACT})")
 _FROM_MONTH = re.compile(rf"(?<![A-Za-z])(?:{_MONTH_DAY})")
 _FROM_NUMERAL = re.compile(_NUMERALS)
-#: What every day that begins with a digit begins like.
-_AHEAD = re.compile(
-    r"\d{1,4}(?:\s?[/.年月-]|\s\d|(?:st|nd|rd|th)?[\s-]?(?:of\s)?[A-Za-z]{3})|\d{8}(?!\d)", re.ASCII
-)
 _BIRTH = re.compile(
     r"(?:\b(?:D\.?O\.?B\b\.?|date of birth|birth ?date|birthday|born)(?:[\s:,(-]|is\b|was\b|on\b|the\b|in\b)*"
     r"|(?:出生(?:日期|年月日|年月|时间|于)?|生日|生于)(?:[\s:：,，是为在])*)"
@@ -73,27 +69,69 @@ _OLD = re.compile(
 )
 _AGED = re.compile(r"(?:\bage[ds]?(?:[\s:]|is\b|of\b)*|(?:年龄|现年|享年)(?:[\s:：]|是|为)*)$", re.IGNORECASE)
 _OLD_NUMERALS = re.compile(r"(?:九十[一二三四五六七八九]?|一百[零一]?[一二三四五六七八九十]*)(?=周?岁)")
-#: Literals (see :mod:`.triggers`) without which no age is told.
-FAMILIES_DATES: dict[str, tuple[str, ...]] = {
-    "birth": ("born", "birth", "date of birth", "dob", "d.o.b", "出生", "生日", "生于", "生人", "生的"),
-    "admission": (
-        "admi", "discharg", "operat", "surger", "died", "death", "deceased", "expired", "passed", "visit", "appointment", "seen", "date",
-        "入院", "出院", "住院", "手术", "死亡", "去世", "就诊", "挂号", "检查", "报告", "预约", "复诊", "随访",
+_MONTHS = (
+    "jan", "january", "feb", "february", "mar", "march", "apr", "april", "may", "jun", "june", "jul", "july", "aug", "august",
+    "sep", "sept", "september", "oct", "october", "nov", "november", "dec", "december",
+)  # fmt: skip
+#: Literals of words (see :mod:`.triggers`) before a day.
+WORDS_DATES: dict[str, tuple[str, ...]] = {
+    "birth": ("born", "birth", "date of birth", "dob", "d o b"),
+    "admission": tuple(
+        f" {word} "
+        for word in (
+            "admitted", "admission", "discharge", "discharged", "operated", "operation", "surgery", "died", "death", "deceased", "expired",
+            "passed away", "visit", "visited", "appointment", "seen", "date",
+        )
     ),
-    "month": ("jan", "feb", "mar", "apr", "may ", "may.", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
 }  # fmt: skip
+#: Literals of shapes without which there is no day (0 is any digit), no month with its year.
+SHAPES_DATES: dict[str, tuple[str, ...]] = {
+    "birth": ("出生", "生日", "生于"),
+    "admission": ("入院", "出院", "住院", "手术", "死亡", "去世", "就诊", "挂号", "检查", "报告", "预约", "复诊", "随访"),
+    "day": (
+        *(f"0000{before}{mark}{behind}0" for mark in "/.-" for before in ("", " ") for behind in ("", " ")),
+        *(f"0{a}0{b}0" for a in "/.-" for b in "/.-"),
+        *(f"0{a}00{b}0" for a in "/.-" for b in "/.-"),
+        "0/0000", "00000000", "0月", "0 月", "0年", "0 年",
+        *(
+            f"0{ordinal}{between}{of}{month}"
+            for ordinal in ("", "st", "nd", "rd", "th")
+            for between in ("", " ", "-")
+            for of in ("", "of ")
+            for month in sorted({m[:3] for m in _MONTHS})
+        ),
+    ),
+    "month": tuple(f"{month}{stop} 0" for month in _MONTHS for stop in ("", ".")),
+    "month year": tuple(
+        f"{month}{stop}{gap}0" for month in _MONTHS for stop in ("", ".") for gap in (" ", ",", "  ", " ,", ", ", ",,")
+    ),
+    "numeral": tuple(f"{numeral}月" for numeral in "一二三四五六七八九十"),
+    "old numeral": ("九十", "一百"),
+}  # fmt: skip
+#: Numbers in their own digits: ages over 89 begin like them.
+OLD_AGES = frozenset(f"{age}".encode() for age in (*range(90, 120),))
+_OLD_RUN = re.compile(r"(?<![0-9])(?:9[0-9]|1[01][0-9])(?![0-9])")
 
 
-def find_dates(
-    text: str, hits: Hits, runs: Sequence[tuple[int, int]], clinical: bool = True
-) -> Iterator[Span]:
-    """Days, birth dates and ages over 89. ``clinical``: the text is about a patient.
+def find_dates(text: str, hits: Hits, clinical: bool = True) -> Iterator[Span]:
+    """Days, birth dates and ages over 89. ``clinical``: the text is about a patient."""
+    starts = run_starts(text, hits.get("day", ()))
+    if starts or "month" in hits or "month year" in hits or "numeral" in hits:
+        yield from _days(text, hits, starts, clinical)
+    for run in _OLD_RUN.finditer(text) if "old" in hits else ():
+        start, end = run.span()
+        if _OLD.match(text, start) or (
+            text[end : end + 1] not in (".", "%", "/") and _AGED.search(text, max(0, start - 12), start)
+        ):
+            yield Span(start, end, "AGE")
+    if "old numeral" in hits:
+        for match in _OLD_NUMERALS.finditer(text):
+            yield Span(*match.span(), "AGE")
 
-    ``runs``: where digits stand, of :func:`.patterns.digit_runs`.
-    """
+
+def _days(text: str, hits: Hits, starts: Sequence[int], clinical: bool) -> Iterator[Span]:
     for match in matches(_BIRTH, text, hits.get("birth", ())):
         yield Span(*match.span(1), "DATE_OF_BIRTH")
-    starts = [start for start, _ in runs if _AHEAD.match(text, start)]
     for match in matches(_BEFORE_EVENT, text, starts):
         yield Span(*match.span(1), "DATE" if match["event"] else "DATE_OF_BIRTH")
     for match in matches(_ADMITTED, text, hits.get("admission", ())):
@@ -101,21 +139,7 @@ def find_dates(
     if clinical:
         for match in matches(_FROM_DIGIT, text, starts):
             yield Span(*match.span(), "DATE")
-        if runs:
-            for match in matches(_FROM_MONTH, text, hits.get("month", ())):
-                yield Span(*match.span(), "DATE")
-        if "月" in text:
-            for match in _FROM_NUMERAL.finditer(text):
-                yield Span(*match.span(), "DATE")
-    for start, end in runs:
-        if (
-            (text[start] == "9" and end - start == 2)
-            or (text[start] == "1" and end - start == 3 and text[start + 1] in "01")
-        ) and (
-            _OLD.match(text, start)
-            or (text[end : end + 1] not in (".", "%", "/") and _AGED.search(text, max(0, start - 12), start))
-        ):
-            yield Span(start, end, "AGE")
-    if "九十" in text or "一百" in text:
-        for match in _OLD_NUMERALS.finditer(text):
-            yield Span(*match.span(), "AGE")
+        for match in matches(_FROM_MONTH, text, hits.get("month", ())):
+            yield Span(*match.span(), "DATE")
+        for match in _FROM_NUMERAL.finditer(text) if "numeral" in hits else ():
+            yield Span(*match.span(), "DATE")

@@ -32,33 +32,37 @@ from mulmed.corpus.deidentify.names_en_listed import (
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, matches
 
-#: Literals (see :mod:`.triggers`) before which the rules by cue look.
-FAMILIES_EN: dict[str, tuple[str, ...]] = {
-    "title": tuple(
-        f"{t}{end}"
-        for t in ("dr", "drs", "prof", "mr", "mrs", "ms", "aunt", "doctor", "professor", "miss", "nurse", "sister", "mx")
-        for end in (".", " ", "\t", "\xa0", ":")
+#: Literals of words (see :mod:`.triggers`) before which the rules by cue look.
+WORDS_EN: dict[str, tuple[str, ...]] = {
+    "title": (
+        "dr ", "drs ", "prof ", " mr ", " mrs ", " ms ", " aunt ", " doctor ", " professor ", " miss ", " nurse ", " sister ", " mx ",
     ),
     "spoken": (
-        "hi ", "hi,", "hello", "hey", "good morning", "good afternoon", "good evening", "so ", "okay", "ok ", "alright ", "thank", "bye", "patient is",
-        "next patient", "this is", "all right",
+        " hi ", " hello", " hey", " good morning ", " good afternoon ", " good evening ", " so ", " okay ", " ok ", " alright ", " all right ", " thank",
+        " bye ", " patient is ", " next patient ", " this is ",
     ),
     "reported": (
-        "referred by", "seen by", "examined by", "operated by", "treated by", "done by", "performed by", "prescribed by", "advised by", "suggested by",
-        "reviewed by", "discussed", "spoke", "talked", "met ", "results of", "report of", "ask ", "asked ", "says", "said ", "told ", "saw ", "consulted ",
+        " referred by ", " seen by ", " examined by ", " operated by ", " treated by ", " done by ", " performed by ", " prescribed by ", " advised by ",
+        " suggested by ", " reviewed by ", " discussed ", " spoke ", " spoken ", " talked ", " met ", " results of ", " report of ", " please ask", " ask ",
+        " asked ", " says ", " said ", " told ", " saw ", " consulted ",
     ),
-    "introduced": ("name is", "name?", "name's", "names ", "name:", "name :", "name of", "named ", "called "),
-    "i am": ("i am", "i'm", "i’m", "this is", "myself", "im "),
-    "greeting": ("hi ", "hi,", "hi!", "hi.", "hi;", "hi-", "hii", "hi\n", "hello", "hey", "dear"),
+    "introduced": (" name ", " name s ", " names ", " named ", " called "),
+    "i am": (" i am ", " i m ", " i   m ", " this is ", " myself ", " im "),
+    "greeting": (" hi ", " hii", " hello", " hey", " dear "),
     "closing": (
-        "regard", "sincerely", "wishes", "thank", "yours", "cheers", "love", "take care", "signed", "- dr",
+        "regard", "sincerely", "wishes", "thank", "yours", "cheers", "love", "take care", "signed",
     ),
+    "relative": tuple(
+        f" {word} "
+        for word in (
+            "wife", "husband", "son", "daughter", "mother", "father", "mom", "mum", "dad", "brother", "sister", "friend", "baby", "child", "uncle", "aunt",
+            "partner", "boyfriend", "girlfriend", "fiance", "fiancee", "kid", "patient",
+        )
+    ),
+}  # fmt: skip
+SHAPES_EN: dict[str, tuple[str, ...]] = {
     "field": ("author", "correspond", "contact", "written by", "reviewed by", "signed by", "physician:", "doctor:", "surgeon:"),
-    "aged": (" is a ", " is an ", ", a ", ", age", " is aged"),
-    "relative": (
-        "wife", "husband", "son ", "son,", "daughter", "mother", "father", "mom ", "mom,", "mum ", "mum,", "dad ", "dad,", "brother", "sister", "friend",
-        "baby", "child", "uncle", "aunt", "partner", "boyfriend", "girlfriend", "fiance", "kid ", "kid,", "patient ", "patient,",
-    ),
+    "aged": (" is a 0", " is an 0", ", a 0", ", an 0", ", age 0", ", aged 0", " is aged 0"),
 }  # fmt: skip
 
 _CAPITAL = rf"(?:{WORD}|[{UPPER}]['’][{UPPER}][{LOWER}]+|[{UPPER}]\.|[{UPPER}]{{2,}}(?![{LOWER}])|[{UPPER}](?=\s[{UPPER}]))"

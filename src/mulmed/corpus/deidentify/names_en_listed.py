@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from mulmed.corpus.deidentify.lexicon import (
     common_surnames,
     given_names,
+    lone_given_names,
     not_people,
     ordinary,
     surnames,
@@ -23,6 +24,18 @@ WORD = rf"[{UPPER}][{LOWER}]++(?:['’-][{UPPER}]?[{LOWER}]++)*+(?:[{UPPER}][{LO
 EDGE = rf"(?<![{UPPER}{LOWER}\d])"
 _CAPITALISED = re.compile(rf"[{UPPER}][{LOWER}]+")
 _CAPITALISED_ASCII = re.compile("[A-Z][a-z]+")
+#: Capitalised words with a capital behind a space.
+_SEVERAL = re.compile(rf"[{UPPER}][{LOWER}]+[^ ]*(?: [{UPPER}][^ ]*)+")
+_SEVERAL_ASCII = re.compile("[A-Z][a-z]+[^ ]*(?: [A-Z][^ ]*)+")
+_GLUED_WORD = re.compile("[A-Z][a-z]+(?:[A-Z][a-z]+)?")
+_SMALL = b"abcdefghijklmnopqrstuvwxyz"
+_BIG = _SMALL.upper()
+#: Bytes of a text as words in lower case, and as cases: A for a capital, a for a small letter.
+_WORDS = bytes(c if c in _SMALL else c + 32 if c in _BIG else 32 for c in range(256))
+_CASES = bytes(65 if c in _BIG else 97 if c in _SMALL else 32 if c == 32 else 46 for c in range(256))
+_GLUED, _PAIR = b"aA", b"A A"
+#: What can stand between the capitals of two words of a name, beside a space.
+_INSIDE = _SMALL + b"'-."
 _NOT_SPACE = re.compile(r"\S+")
 _RUN = re.compile(
     rf"{EDGE}(?<![@./_]){WORD}(?:[ ](?:[{UPPER}]\.?(?=[ ])|{WORD}|[{UPPER}]['’][{UPPER}][{LOWER}]+)){{0,4}}"
@@ -50,6 +63,33 @@ def _skipped() -> frozenset[str]:
     """Capitalised words that neither are a name alone nor begin one."""
     plain = (w for w in ordinary() if w not in given_names() and w not in surnames())
     return frozenset(w.capitalize() for w in plain)
+
+
+def may_hold_names(text: str, raw: bytes) -> bool:
+    """Whether a name without a cue (:func:`find_listed`, or a lone given name in lower case) may stand in a text.
+
+    ``raw``: the same text in UTF-8. A fast look that errs on the side of yes.
+    """
+    if not _lone_names().isdisjoint(raw.translate(_WORDS).split()):
+        return True
+    if _GLUED in raw.translate(_CASES) and any(
+        word.lower().encode() in _lone_names() for word in _GLUED_WORD.findall(text)
+    ):
+        return True
+    if text.isascii():
+        return _PAIR in raw.translate(_CASES, _INSIDE) and any(map(_names_in, _SEVERAL_ASCII.findall(text)))
+    return any(map(_names_in, _SEVERAL.findall(text)))
+
+
+@lru_cache(maxsize=1 << 15)
+def _names_in(words: str) -> bool:
+    """Whether a stretch of capitalised words holds a name."""
+    return any(True for _ in find_listed(words))
+
+
+@cache
+def _lone_names() -> frozenset[bytes]:
+    return frozenset(name.encode() for name in lone_given_names())
 
 
 def find_listed(text: str) -> Iterator[Span]:

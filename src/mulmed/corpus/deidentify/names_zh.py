@@ -7,7 +7,7 @@ one are left to the model (:mod:`.model`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mulmed.corpus.deidentify.lexicon import chinese_words, common_chinese_words
 from mulmed.corpus.deidentify.spans import Span
@@ -25,6 +25,7 @@ SURNAMES = frozenset(
     "張劉陳楊黃趙吳孫馬鄭謝許韓馮鄧蕭葉蘇呂盧鍾譚陸範賈韋鄒閆龍陶賀顧龔萬錢嚴湯溫齊喬龐顏倪莊聶魯闕關蘭單畢駱藍遊"
 )
 DOUBLE = "欧阳|上官|司马|诸葛|夏侯|尉迟|皇甫|东方|令狐|慕容|司徒|公孙|端木|长孙|宇文|南宫|轩辕|独孤|歐陽|司馬"
+_FIRST = SURNAMES | {name[0] for name in DOUBLE.split("|")}
 _ONE = f"[{''.join(sorted(SURNAMES))}]"
 # Surnames that are also function words or everyday words in front of a title: 对于医生, 和医生, 向医生...
 _WORDLIKE = frozenset(
@@ -38,7 +39,7 @@ _TITLES = (
     "阿姨", "叔叔", "大爷", "大妈", "师傅", "同志", "博士", "奶奶", "爷爷", "科长", "醫生", "醫師", "主治", "副主任",
 )  # fmt: skip
 #: Literals (see :mod:`.triggers`) before which the rules look.
-FAMILIES_ZH: dict[str, tuple[str, ...]] = {
+SHAPES_ZH: dict[str, tuple[str, ...]] = {
     "titled": _TITLES,
     "field zh": (
         "姓名", "名字", "联系人", "签名", "签字", "收件人", "落款", "主治医", "预约医", "经治医", "家属", "患者", "病人", "我叫", "名叫", "我是",
@@ -96,6 +97,11 @@ def is_name(name: str) -> bool:
     return all(words.get(word, "nr").startswith("nr") for word in ordinary)
 
 
+def titled(text: str, titles: Iterable[int]) -> list[int]:
+    """Those of the places of titles that have the first character of a surname before them."""
+    return [title for title in titles if not _FIRST.isdisjoint(text[max(0, title - 5) : title])]
+
+
 def find_names_zh(text: str, hits: Hits) -> Iterator[Span]:
     """Chinese names that a cue announces; the cue stays."""
     for title in hits.get("titled", ()):
@@ -104,13 +110,18 @@ def find_names_zh(text: str, hits: Hits) -> Iterator[Span]:
         end = title - 1 if text[title - 1 : title] == "副" else title
         for length in (4, 3, 2, 1):
             start = end - length
-            if start >= 0 and _NAME_OR_SURNAME.fullmatch(text, start, end) and _titled(text, start, end):
+            if (
+                start >= 0
+                and text[start] in _FIRST
+                and _NAME_OR_SURNAME.fullmatch(text, start, end)
+                and _titled(text, start, end)
+            ):
                 yield Span(start, end, "NAME")
                 break
     for match in matches(_FIELD, text, hits.get("field zh", ())):
         yield from _if_name(match)
     for start in hits.get("sexed", ()):
-        for match in _SEXED.finditer(text, max(0, start - 8)):
+        for match in matches(_SEXED, text, range(max(0, start - 8), start)):
             if match.end() > start:
                 break
             yield from _if_name(match)

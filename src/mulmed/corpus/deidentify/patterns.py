@@ -8,14 +8,14 @@ laboratory values and emergency numbers alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 import phonenumbers
-
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
 from mulmed.corpus.deidentify.spans import Span
-from mulmed.corpus.deidentify.triggers import Hits, matches
+from mulmed.corpus.deidentify.triggers import Hits, matches, run_starts
 
 _IS = r"(?:[\s:：#=]|is\b|are\b|was\b|号码?|是|为|\()*"
 _TOKEN = r"(?=[A-Za-z_/-]*\d)[A-Za-z0-9][A-Za-z0-9_/-]"  # letters and digits, one digit at least
@@ -24,45 +24,109 @@ _LANDLINE_GLUED = r"0(?:10|2\d|[3-9]\d{2})[2-9]\d{6,7}"
 _NUMBER_IS = r"(?:\s*(?:number|no\b\.?|num\b|id\b|code|#))?"
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 
-#: Literals (see :mod:`.triggers`) of the forms. Those of a family named by a word begin where one of its literals does.
-FAMILIES_FORMS: dict[str, tuple[str, ...]] = {
-    "digit": tuple("0123456789"),
+_FILED = (
+    "medical",
+    "patient",
+    "hospital",
+    "chart",
+    "case",
+    "file",
+    "record",
+    "accession",
+    "admission",
+    "registration",
+    "encounter",
+)
+_FILED_ZH = (
+    "住院",
+    "门诊",
+    "病历",
+    "病案",
+    "就诊",
+    "就医",
+    "检查",
+    "影像",
+    "标本",
+    "条码",
+    "病理",
+    "诊疗",
+    "登记",
+    "挂号",
+    "床",
+    "处方",
+    "流水",
+)
+_GAPS = ("", " ", "-", "—")
+#: Literals of words (see :mod:`.triggers`) that say what the number behind them is. Forms begin where one of them does.
+WORDS_FORMS: dict[str, tuple[str, ...]] = {
+    "record": (" mrn", " m r n", " uhid", " ip no", " op no", " ip number", " op number", " ipno", " opno"),
+    "id": (
+        " driver", " voter",
+        *(f" {word} " for word in (
+            "ssn", "social security", "nhs", "passport", "aadhar", "aadhaar", "uidai", "pan", "insurance", "policy", "member", "membership", "medicare",
+            "medicaid", "beneficiary", "subscriber", "health plan", "national id", "national identity", "identity", "id", "health card", "health id",
+            "ration card",
+        )),
+    ),
+    "licence": tuple(f" {word} " for word in ("license", "licence", "certificate", "registration", "reg", "npi", "dea")),
+    "device": tuple(f" {word} " for word in ("serial", "s n", "imei", "device", "pacemaker", "implant", "udi", "mac address")),
+    "vehicle": (" plate ", " vin ", " vehicle ", " car number", " car no"),
+    "account": (
+        " account ", " accounts ", " card ", " cards ", " cc ", " ccs ", " iban ", " ibans ", " skype", " instagram", " twitter", " facebook",
+        " telegram", " snapchat", " username", " user id", " login",
+    ),
+    "phone": tuple(
+        f" {word} "
+        for word in (
+            "call", "phone", "telephone", "tel", "mobile", "mob", "cell", "cellphone", "contact", "whatsapp", "whats app", "fax", "ring", "dial", "text",
+            "number", "desk", "office", "reach", "pager", "answering at", "messages to",
+        )
+    ),
+    "zip": (" zip", " postal", " pin code", " pincode", " post code", " postcode"),
+}  # fmt: skip
+#: Literals of shapes (0 is any digit). Those of "at", "dot", "url", "long", "plus" and "grouped" stand somewhere in the form.
+SHAPES_FORMS: dict[str, tuple[str, ...]] = {
     "at": ("@", "＠"),
     "dot": ("(dot)", "[dot]", " dot "),
     "url": ("//", "/ /", "www", ".com", ".org", ".net", ".edu", ".gov", ".cn", ".co.uk", ".io", ".info"),
+    "long": (
+        *("0".join(("", *gaps, "")) for gaps in product(_GAPS, repeat=5)),
+        *(f"000{gap}****" for gap in _GAPS),
+        "000.0000", "000)000", "000) 000", "000)-000", "000) -000", "+0", "+ 0",
+    ),
+    "grouped": tuple(f"000{a}{b}000" for a in " ().-" for b in ("", *" ().-")),
+    "dotted": ("0.0.0", "0.00.0", "0.000.0"),
+    "colons": ("::",),
+    "lettered": tuple(f"0000{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+    "iban": tuple(f"{a}{b}00" for a in "abcdefghijklmnopqrstuvwxyz" for b in "abcdefghijklmnopqrstuvwxyz"),
+    "province": tuple(f"{province}{letter}" for province in _PROVINCES for letter in "abcdefghjklmnpqrstuvwxyz"),
     "record": (
-        "住院", "门诊", "病历", "病案", "就诊", "就医", "检查", "影像", "标本", "条码", "病理", "诊疗", "登记", "挂号", "床", "处方", "流水",
-        "mrn", "m.r.n", "uhid", "medical", "patient", "hospital", "chart", "case", "file", "record", "accession", "admission", "registration",
-        "encounter", "ip no", "op no", "ip number", "op number", "ipno", "opno",
+        *(
+            f"{word}{behind}"
+            for word in _FILED
+            for behind in (" number", " no", " num", " id", " #", " record", "  ", "#")
+        ),
+        *(f"{word}{behind}" for word in _FILED_ZH for behind in ("号", "编号", "卡", "单号", "序号", "id", " ", "位")),
     ),
-    "id": (
-        "身份证", "护照", "医保", "社保", "军官证", "驾驶证", "驾照", "通行证", "居住证", "证件", "参保", "保单", "社会保障",
-        "ssn", "social security", "nhs", "passport", "aadha", "uidai", "pan ", "pan:", "pan card", "pan no", "insurance", "policy", "member", "driver", "voter",
-        "medicare", "medicaid", "beneficiary", "subscriber", "health plan", "national id", "identity", "id number", "id no", "id card", "health card", "health id", "ration card", "id:", "id ",
-    ),
-    "licence": ("license", "licence", "certificate", "registration", "reg. no", "reg no", "reg.", "npi", "dea", "medical licen", "执业", "资格证", "许可证", "证书"),
-    "device": ("serial", "s/n", "imei", "device", "pacemaker", "implant", "udi", "mac address", "序列", "设备", "机器", "植入物", "起搏器"),
-    "vehicle": ("plate", "vin", "vehicle", "车牌", "车架", "car number", "car no", "license plate", "licence plate", "number plate", "registration plate"),
+    "id": ("身份证", "护照", "医保", "社保", "军官证", "驾驶证", "驾照", "通行证", "居住证", "证件", "参保", "保单", "社会保障"),
+    "licence": ("执业", "资格证", "许可证", "证书"),
+    "device": ("s/n", "序列", "设备", "机器", "植入物", "起搏器"),
+    "vehicle": ("车牌", "车架"),
     "account": (
         "微信", "威信", "薇信", "微博", "抖音", "快手", "支付宝", "v信", "vx", "wechat", "weixin", "qq", "wx", "银行卡", "卡号", "账号", "帐号", "工号", "加v", "加我v", "+v", "+ v",
-        "加我 v", "加 v", "扣扣", "企鹅", "小红书", "陌陌", "钉钉", "account", "card", "cc ", "iban", "skype", "instagram", "twitter", "facebook", "telegram", "snapchat",
-        "username", "user id", "login",
+        "加我 v", "加 v", "扣扣", "企鹅", "小红书", "陌陌", "钉钉",
     ),
     "phone": (
-        "电话", "手机", "联系", "热线", "致电", "拨打", "座机", "tel", "call", "phone", "mob", "cell", "contact", "whats", "fax", "ring", "dial", "text", "number", "传真", "desk",
-        "office", "reach", "pager", "answering", "messages to", "打给", "短信", "号码",
+        "电话", "手机", "联系", "热线", "致电", "拨打", "座机", "传真", "打给", "短信", "号码", *(f"tel{mark}" for mark in "0 :：，,+(（是为号码"),
     ),
-    "zip": ("zip", "postal", "pin code", "pincode", "post code", "postcode", "pin:", "邮编", "邮政编码"),
+    "zip": ("pin:", "邮编", "邮政编码"),
 }  # fmt: skip
-_NOT_A_START = frozenset(("at", "dot", "url"))
+#: Families of literals that stand somewhere in the form, not at its beginning.
+_ANYWHERE = frozenset(("at", "dot", "url", "long", "colons"))
 
 
 class _Form(NamedTuple):
-    """``needs``: a family of literals at which the form begins, or what the text must hold somewhere.
-
-    ``long``: six digits with little between them; ``dotted``: digits at which the form begins; ``colons``: colons or hyphens
-    enough for an address of a machine; ``lettered``: four digits and a capital; ``han``: Chinese and digits; ``at``, ``dot``, ``url``: literals.
-    """
+    """``needs``: the family of literals at which the form begins, or without which it is not there."""
 
     label: str
     needs: str
@@ -113,13 +177,13 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("LICENSE", "licence", rf"(?:执业证书?|执业医师证|资格证书?|许可证|证书)(?:编?号码?)?{_IS}({_TOKEN}{{5,}})", 1, 0, None),
         ("DEVICE", "device", rf"\b(?:serial|S/N|IMEI|device|pacemaker|implant|UDI|MAC address)(?: serial)?(?![A-Za-z]){_NUMBER_IS}{_IS}({_TOKEN}{{4,}})", 1, re.I, None),
         ("DEVICE", "device", rf"(?:序列|设备|机器|植入物|起搏器)(?:编?号码?|ID|序列号)?{_IS}({_TOKEN}{{4,}})", 1, 0, None),
-        ("PLATE", "han", rf"[{_PROVINCES}][A-HJ-NP-Z]\s?[·•.\s]?\s?(?=[A-Z]{{0,4}}\d)[A-HJ-NP-Z0-9]{{4,6}}[挂学警港澳]?(?![A-Za-z0-9])", 0, 0, None),
+        ("PLATE", "province", rf"[{_PROVINCES}][A-HJ-NP-Z]\s?[·•.\s]?\s?(?=[A-Z]{{0,4}}\d)[A-HJ-NP-Z0-9]{{4,6}}[挂学警港澳]?(?![A-Za-z0-9])", 0, 0, None),
         ("PLATE", "vehicle", rf"\b(?:(?:licen[cs]e|number|registration)[ -]?plate|plate|VIN|vehicle(?: identification| registration)?|car)(?![A-Za-z]){_NUMBER_IS}{_IS}((?=[A-Z -]{{0,7}}\d)[A-Z0-9]{{2,}}(?:[ -][A-Z0-9]{{1,5}}){{0,3}})(?![A-Za-z0-9])", 1, re.I, None),
         ("PLATE", "vehicle", rf"(?:车牌|车架)号?码?{_IS}([{_PROVINCES}]?[A-Z0-9·]{{5,17}})", 1, 0, None),
         ("ACCOUNT", "account", r"(?:微信|威信|薇信|微博|抖音|快手|支付宝|小红书|陌陌|钉钉|扣扣|企鹅|V信|VX|wx|wechat|weixin|QQ)(?:公众号|账号|帐号|号码?|群|ID|id)?(?:[\s:：,，是为加]|is\b|id\b|号)*((?=[A-Za-z_.-]*\d)[A-Za-z0-9][A-Za-z0-9_.-]{4,}|[A-Za-z][A-Za-z_-]{5,})(?<![.])", 1, re.I, None),
         ("ACCOUNT", "account", r"(?:加我?|\+)\s?[Vv]\s?[:：]?\s?((?=[A-Za-z_-]*\d)[A-Za-z0-9][A-Za-z0-9_-]{4,})", 1, 0, None),
         ("ACCOUNT", "account", r"(?:银行卡号?|[账帐卡工]号)码?(?:[\s:：是为])*(\d(?:[ -]?\d){7,18})(?!\d)", 1, 0, None),
-        ("ACCOUNT", "long", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", 0, 0, lambda v: iban_holds(v.replace(" ", ""))),
+        ("ACCOUNT", "iban", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", 0, 0, lambda v: iban_holds(v.replace(" ", ""))),
         ("ACCOUNT", "account", r"\b(?:account|card|cc|iban)s?(?![A-Za-z])[^\d\n!?]{0,25}?(?<![A-Za-z0-9.])([A-Z]{0,4}\d(?:[ -]?\d){7,21})(?!\d)", 1, re.I, None),
         ("ACCOUNT", "account", r"\b(?:skype|instagram|twitter|facebook|telegram|snapchat|username|user id|login)\s*(?:id|handle|account|name|username)?\s*(?:is)?\s*[:@]\s*@?([A-Za-z0-9][\w.]{3,})", 1, re.I, None),
         ("ID", "long", r"(?<![\d+-])[2-9]\d{3}([ -]?)\d{4}\1\d{4}(?![\d-])", 0, 0, lambda v: verhoeff_holds(_digits(v)) or v[4] == " "),
@@ -138,37 +202,29 @@ _FORMS: tuple[_Form, ...] = tuple(
     )
 )  # fmt: skip
 
-_LONG = re.compile(r"\d(?:[^\w\n]{0,3}[\dXx*]){5,}", re.ASCII)
 _DATE_ONLY = re.compile(
     r"(?:(?:19|20)\d{2}[ /.-]\d{1,2}[ /.-]\d{1,2}|\d{1,2}[ /.-]\d{1,2}[ /.-](?:19|20)\d{2})"
 )
 _DIGIT_RUN = re.compile(r"\d(?:[ ().-]{0,2}\d){8,}")
 _DIGIT_OR_STAR = re.compile(r"[\d*]")
+_DIGIT = re.compile("[0-9]")
+_NEEDED = frozenset(form.needs for form in _FORMS)
 _REGIONS = ("US", "GB", "IN", "AU")
 
 
-def digit_runs(hits: Hits) -> list[tuple[int, int]]:
-    """Where digits stand in a row, in order."""
-    runs: list[tuple[int, int]] = []
-    for place in hits.get("digit", ()):
-        if runs and runs[-1][1] == place:
-            runs[-1] = (runs[-1][0], place + 1)
-        else:
-            runs.append((place, place + 1))
-    return runs
-
-
-def find_forms(text: str, hits: Hits, runs: Sequence[tuple[int, int]]) -> Iterator[Span]:
+def find_forms(text: str, hits: Hits) -> Iterator[Span]:
     """Every identifier that its form or the word before it gives away, the most certain first."""
-    found = list(_find_forms(text, hits, runs))
+    found = [] if _NEEDED.isdisjoint(hits) else list(_find_forms(text, hits))
     yield from found
+    if "long" not in hits and "grouped" not in hits:
+        return
     # The library takes a tenth of a millisecond a number: it is asked about what nothing else has explained.
     unexplained = (
         run
         for run in _DIGIT_RUN.finditer(text)
         if not any(s.start < run.end() and s.end > run.start() for s in found)
     )
-    if runs and any(True for _ in unexplained):
+    if any(True for _ in unexplained):
         for region in _REGIONS:
             numbers = phonenumbers.PhoneNumberMatcher(
                 text, region, leniency=phonenumbers.Leniency.STRICT_GROUPING
@@ -178,19 +234,19 @@ def find_forms(text: str, hits: Hits, runs: Sequence[tuple[int, int]]) -> Iterat
                     yield Span(number.start, number.end, "PHONE")
 
 
-def _find_forms(text: str, hits: Hits, runs: Sequence[tuple[int, int]]) -> Iterator[Span]:
-    shapes = _shapes(text, runs)
-    shapes.update(family for family in ("at", "dot", "url") if family in hits)
+def _find_forms(text: str, hits: Hits) -> Iterator[Span]:
     for label, needs, pattern, group, holds in _FORMS:
-        found: Iterable[re.Match[str]]
-        if needs in shapes:
-            found = pattern.finditer(text)
-        elif needs == "dotted" and runs:
-            found = matches(pattern, text, [start for start, _ in runs])
-        elif needs in hits and runs and needs not in _NOT_A_START and (needs != "phone" or "long" in shapes):
-            found = matches(pattern, text, hits[needs])
-        else:
+        if needs not in hits or (needs == "account" and not _DIGIT.search(text)):
             continue
+        found: Iterable[re.Match[str]]
+        if needs in _ANYWHERE:
+            found = pattern.finditer(text)
+        elif needs == "dotted":
+            found = matches(pattern, text, run_starts(text, hits[needs]))
+        elif needs == "lettered":
+            found = matches(pattern, text, (place - 5 for place in hits[needs] if place >= 5))
+        else:
+            found = matches(pattern, text, hits[needs])
         for match in found:
             start, end = match.span(group if match[group] is not None else match.lastindex or 0)
             if label == "URL":
@@ -200,22 +256,6 @@ def _find_forms(text: str, hits: Hits, runs: Sequence[tuple[int, int]]) -> Itera
                 continue
             if holds is None or holds(value):
                 yield Span(start, end, label, _checksum(value) if label == "ID" else "")
-
-
-def _shapes(text: str, runs: Sequence[tuple[int, int]]) -> set[str]:
-    """What the text holds of the shapes that forms need."""
-    shapes: set[str] = set()
-    if not runs:
-        return shapes
-    if any(_LONG.match(text, start) for start, _ in runs):
-        shapes.add("long")
-    if any(end - start == 4 and text[end : end + 1].isupper() for start, end in runs):
-        shapes.add("lettered")
-    if "::" in text or text.count(":") > 4 or text.count("-") > 4:
-        shapes.add("colons")
-    if not text.isascii():
-        shapes.add("han")
-    return shapes
 
 
 def _checksum(value: str) -> str:

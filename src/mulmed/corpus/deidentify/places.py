@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from mulmed.corpus.deidentify.lexicon import chinese_words as vocabulary
 from mulmed.corpus.deidentify.lexicon import word_list
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, matches
 
-#: Literals (see :mod:`.triggers`) without one of which no rule here applies.
-FAMILIES_PLACES: dict[str, tuple[str, ...]] = {
+_NUMERALS = "一二三四五六七八九十"
+#: Literals (see :mod:`.triggers`) where a Chinese hospital ends, an address begins or has its number.
+SHAPES_PLACES: dict[str, tuple[str, ...]] = {
     "hospital zh": ("医院", "卫生院", "卫生室", "卫生所", "卫生服务中心", "诊所", "门诊部", "保健院", "医学中心", "附院", "附一", "附二", "附三", "附四"),
+    "address field": ("家庭地址", "联系地址", "现住址", "地址", "住址", "家住", "住在", "户籍"),
+    "numbered": tuple(f"{end}{number}" for end in "路街道巷同弄区园村寓组苑里" for number in f"0 {_NUMERALS}"),
+}  # fmt: skip
+_STREETS = (
+    "street", "avenue", "road", "lane", "drive", "boulevard", "court", "place", "terrace", "square", "highway", "crescent", "close", "way", "parkway",
+    "row", "gardens", "trail", "crest", "mews", "alley", "freeway", "valley", "valleys", "circle", "circles", "bypass", "causeway", "expressway",
+    "heights", "hollow", "junction", "junctions", "knoll", "knolls", "landing", "manor", "manors", "meadow", "meadows", "motorway", "orchard", "overpass",
+    "parkways", "pike", "plaza", "ridge", "ridges", "shoal", "shoals", "shore", "shores", "skyway", "spur", "spurs", "squares", "stravenue", "throughway",
+    "trace", "trafficway", "turnpike", "underpass", "viaduct", "village", "villages", "grove", "groves", "estate", "estates", "cove", "coves", "crossing",
+    "glen", "glens", "harbor", "harbors", "island", "islands", "isle", "nagar", "marg", "colony", "enclave", "chowk", "vihar", "st", "ave", "rd", "ln", "blvd",
+)  # fmt: skip
+#: Literals of words in English hospitals, addresses, and before the town one lives in.
+WORDS_PLACES: dict[str, tuple[str, ...]] = {
     "hospital en": (
-        "hospital", "medical cent", "health cent", "clinic", "infirmary", "nursing home", "polyclinic", "medical college", "hospice", "health system",
-        "institute of medical",
+        " hospital", " medical cent", " health cent", " clinic", " infirmary", " nursing home", " polyclinic", " medical college",
     ),
-    "address zh": ("地址", "住址", "家住", "住在", "户籍", "号", "弄", "巷"),
-    "box": ("p.o", "po box", "p o box", "p. o"),
-    "living": ("live", "living", "resid", "stay", "address", "located", "office is"),
+    "street": tuple(f" {street} " for street in _STREETS),
+    "box": (" po box", " p o box", " p o  box", " p  o box", " p  o  box", " po  box", " pobox"),
+    "living": (
+        *(
+            f" {cue} {where} "
+            for cue in (
+                "live", "lives", "lived", "living", "reside", "resides", "resided", "residing", "stay", "stays", "stayed", "staying", "located",
+                "office is",
+            )
+            for where in ("in", "at")
+        ),
+        " address",
+    ),
 }  # fmt: skip
 
 # Where the name of a Chinese hospital cannot reach back over.
@@ -33,6 +57,8 @@ _SUFFIX = r"(?:医院|卫生院|卫生室|卫生所|卫生服务中心|诊所|�
 _HOSPITAL_ZH = re.compile(
     rf"[\u4e00-\u9fff0-9A-Za-z]{{1,24}}?({_SUFFIX})(?:[东西南北新老分总本]院区?|[\u4e00-\u9fff]{{2,4}}院区)?"
 )
+_NAME_REACH = 24
+_IN_HOSPITAL = re.compile("[\u4e00-\u9fff0-9A-Za-z]")
 _OWN_NAME = re.compile(
     r"第?[一二三四五六七八九十百\d]+(?:人民|中|临床|附属)?(?=医院|附院)|大学|医学院|学院附属|军区|战区|解放军|武警|附[一二三四]"
 )
@@ -94,6 +120,7 @@ _ADDRESS_EN = re.compile(
     r"{0,2}(?:,?\s+[A-Z]{2})?(?:,?\s+\d{5}(?:-\d{4})?)?"
     r"(?:,?\s+[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2})?"
 )
+_DIGIT_RUN = re.compile("[0-9]+")
 _POST_BOX = re.compile(r"\bP\.?\s?O\.?\s?Box\s+\d+", re.IGNORECASE)
 
 _COUNTRY = r"(?:the|a|an|this|that|my|our|your|his|her|India|China|USA|US|UK|America|England|Canada|Australia|Pakistan|Africa|Europe|Asia|United)\b"
@@ -111,7 +138,7 @@ def find_hospitals_zh(text: str, hits: Hits) -> Iterator[Span]:
     """Chinese hospitals with a proper name; 当地医院, 正规医院, 县医院 and 去医院 are none."""
     if "hospital zh" not in hits:
         return
-    for match in _HOSPITAL_ZH.finditer(text):
+    for match in _hospitals(text, hits["hospital zh"]):
         start = match.start()
         for word in _BEFORE_HOSPITAL.finditer(text, match.start(), match.end()):
             if word.end() <= match.start(1):
@@ -121,6 +148,19 @@ def find_hospitals_zh(text: str, hits: Hits) -> Iterator[Span]:
             yield Span(start + offset, match.end(), "HOSPITAL")
 
 
+def _hospitals(text: str, suffixes: Sequence[int]) -> Iterator[re.Match[str]]:
+    """``_HOSPITAL_ZH.finditer(text)``, looked for before the places where a suffix begins only."""
+    done = 0
+    for suffix in suffixes:
+        start = suffix
+        while start > max(done, suffix - _NAME_REACH) and _IN_HOSPITAL.match(text, start - 1):
+            start -= 1
+        if done <= start < suffix and (match := _HOSPITAL_ZH.match(text, start)):
+            yield match
+            done = match.end()
+
+
+@lru_cache(maxsize=1 << 15)
 def _proper(core: str, name: str) -> int | None:
     """Where the proper name begins in what stands before 医院; ``None`` where there is none."""
     if _GENERIC_ADMIN.match(core):
@@ -161,22 +201,22 @@ def find_hospitals_en(text: str, hits: Hits) -> Iterator[Span]:
 
 def find_addresses_zh(text: str, hits: Hits) -> Iterator[Span]:
     """Chinese street addresses: a street and a number at least, or what follows the word for address."""
-    if "address zh" in hits:
-        for match in _ADDRESS_FIELD_ZH.finditer(text):
-            yield Span(*match.span(1), "ADDRESS")
-        if _NUMBERED.search(text):
-            for match in _ADDRESS_ZH.finditer(text):
-                yield Span(*match.span(), "ADDRESS")
+    for match in matches(_ADDRESS_FIELD_ZH, text, hits.get("address field", ())):
+        yield Span(*match.span(1), "ADDRESS")
+    if "numbered" in hits and _NUMBERED.search(text):
+        for match in _ADDRESS_ZH.finditer(text):
+            yield Span(*match.span(), "ADDRESS")
 
 
-def find_addresses_en(text: str, hits: Hits, runs: Sequence[tuple[int, int]]) -> Iterator[Span]:
+def find_addresses_en(text: str, hits: Hits) -> Iterator[Span]:
     """English street addresses (a number and a street at least), post boxes, and the town one lives in."""
-    for match in matches(_ADDRESS_EN, text, [start for start, _ in runs]):
-        yield Span(*match.span(), "ADDRESS")
+    if any(text[street].isupper() for street in hits.get("street", ())):
+        for match in matches(_ADDRESS_EN, text, (run.start() for run in _DIGIT_RUN.finditer(text))):
+            yield Span(*match.span(), "ADDRESS")
     for match in matches(_POST_BOX, text, hits.get("box", ())):
         yield Span(*match.span(), "ADDRESS")
-    if "living" in hits:
-        for match in _LIVING_AT.finditer(text):
-            yield Span(*match.span(1), "ADDRESS")
-        for match in _LIVING.finditer(text):
-            yield Span(*match.span(1), "ADDRESS")
+    living = hits.get("living", ())
+    for match in matches(_LIVING_AT, text, living):
+        yield Span(*match.span(1), "ADDRESS")
+    for match in matches(_LIVING, text, living):
+        yield Span(*match.span(1), "ADDRESS")

@@ -50,14 +50,17 @@ _SITE_ZH = re.compile(
     r"好大夫(?:在线|网站?)+|(?<=[在于上从到])好大夫(?=[上平app])|(?:春雨医生|丁香医生|微医|39健康网|寻医问药网?|有问必答网?)(?:网|平台|在线)?"
 )
 
-#: Characters before and behind a site's name that a rule looks at.
-_REACH = 190
-#: Literals (see :mod:`.triggers`) without one of which no rule here applies.
-FAMILIES_RESIDUE: dict[str, tuple[str, ...]] = {
-    "site": (
-        "chat", "magic", "cliniq", "hcm", "->", " online", "好大夫", "春雨医生", "丁香医生", "微医", "39健康网", "寻医问药", "有问必答",
+#: Literals in lower case without one of which no rule here applies.
+_LITERALS = ("chat", "magic", "cliniq", "hcm", "->", " online")
+_LITERALS_ZH = ("好大夫", "春雨医生", "丁香医生", "微医", "健康网", "寻医问药", "有问必答")
+
+
+def has_residue(text: str) -> bool:
+    """Whether there may be something for :func:`scrub` in a text."""
+    lower = text.lower()
+    return any(literal in lower for literal in _LITERALS) or (
+        not lower.isascii() and any(literal in lower for literal in _LITERALS_ZH)
     )
-}  # fmt: skip
 
 
 def scrub(draft: Draft) -> None:
@@ -66,24 +69,32 @@ def scrub(draft: Draft) -> None:
         draft.change(
             Edit(*m.span(), "", "SITE") for m in _ARROW.finditer(draft.text) if _ADVERTISED.search(m[0])
         )
-    draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, (" online",)))
+    draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, 190, 190, (" online",)))
     if not draft.text.isascii():
         draft.sub(_SITE_ZH, "[SITE]", "SITE")
-    if not any(_near(_ANY, draft.text)):
+    if not any(_near(_ANY, draft.text, 30, 30)):
         return
     if "http" in draft.text.lower():
         links = [m.span() for m in _LINK.finditer(draft.text) if _ANY.search(m[0])]
         draft.change(Edit(start, end, "[URL]", "URL") for start, end in links)
-    draft.change(Edit(m.end("cue"), m.end(), "[NAME]", "NAME") for m in _near(_SIGNATURE, draft.text))
-    draft.change(Edit(*m.span(), _glue(m), "SITE") for m in _near(_CHOSEN, draft.text))
-    draft.change(Edit(m.end(1), m.end(), _glue(m), "SITE") for m in _near(_GREETING, draft.text))
-    draft.change(Edit(*m.span(), _ellipsis(m), "SITE") for m in _near(_LEFT, draft.text))
+    draft.change(Edit(m.end("cue"), m.end(), "[NAME]", "NAME") for m in _near(_SIGNATURE, draft.text, 60, 30))
+    draft.change(Edit(*m.span(), _glue(m), "SITE") for m in _near(_CHOSEN, draft.text, 70, 30))
+    draft.change(Edit(m.end(1), m.end(), _glue(m), "SITE") for m in _near(_GREETING, draft.text, 120, 30))
+    draft.change(Edit(*m.span(), _ellipsis(m), "SITE") for m in _near(_LEFT, draft.text, 30, 30))
 
 
 def _near(
-    pattern: re.Pattern[str], text: str, literals: Sequence[str] = ("chat", "magic", "cliniq", "hcm")
+    pattern: re.Pattern[str],
+    text: str,
+    before: int,
+    behind: int,
+    literals: Sequence[str] = ("chat", "magic", "cliniq", "hcm"),
 ) -> Iterator[re.Match[str]]:
-    """Matches of a pattern around the literals of which it must hold one: long texts have few of them."""
+    """Matches of a pattern around the literals of which it must hold one: long texts have few of them.
+
+    ``before`` and ``behind``: how far from the literal's first character a match may begin, and how much
+    of what stands behind it tells whether it does; how far it reaches is not limited.
+    """
     lower = text.lower()
     if len(lower) != len(text):
         yield from pattern.finditer(text)
@@ -98,9 +109,10 @@ def _near(
     for place in sorted(places):
         if place < done:
             continue
-        for match in pattern.finditer(text, max(done, place - _REACH), place + _REACH):
-            done = match.end()
-            yield match
+        for near in pattern.finditer(text, max(done, place - before), place + behind):
+            if near.start() >= done and (match := pattern.match(text, near.start())):  # not cut at the end
+                done = match.end()
+                yield match
 
 
 def _glue(match: re.Match[str]) -> str:

@@ -3,56 +3,113 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from mulmed.corpus.deidentify.dates import FAMILIES_DATES, find_dates
+from mulmed.corpus.deidentify.dates import OLD_AGES, SHAPES_DATES, WORDS_DATES, find_dates
 from mulmed.corpus.deidentify.lexicon import chinese_words, not_people, ordinary
 from mulmed.corpus.deidentify.model import find_names_by_model
-from mulmed.corpus.deidentify.names_en import FAMILIES_EN, find_names_en
-from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND
-from mulmed.corpus.deidentify.names_zh import FAMILIES_ZH, find_names_zh
-from mulmed.corpus.deidentify.patterns import FAMILIES_FORMS, digit_runs, find_forms
+from mulmed.corpus.deidentify.names_en import SHAPES_EN, WORDS_EN, find_names_en
+from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND, may_hold_names
+from mulmed.corpus.deidentify.names_zh import SHAPES_ZH, find_names_zh, titled
+from mulmed.corpus.deidentify.patterns import SHAPES_FORMS, WORDS_FORMS, find_forms
 from mulmed.corpus.deidentify.places import (
-    FAMILIES_PLACES,
+    SHAPES_PLACES,
+    WORDS_PLACES,
     find_addresses_en,
     find_addresses_zh,
     find_hospitals_en,
     find_hospitals_zh,
 )
-from mulmed.corpus.deidentify.residue import FAMILIES_RESIDUE
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, Triggers
 
 Profile = Literal["fast", "full"]
 
+
+def _together(*families: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The families of several modules; those of the same name become one."""
+    together: dict[str, tuple[str, ...]] = {}
+    for some in families:
+        for family, literals in some.items():
+            together[family] = together.get(family, ()) + literals
+    return together
+
+
 TRIGGERS = Triggers(
-    FAMILIES_RESIDUE | FAMILIES_FORMS | FAMILIES_DATES | FAMILIES_PLACES | FAMILIES_EN | FAMILIES_ZH
+    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_EN),
+    _together(SHAPES_FORMS, SHAPES_DATES, SHAPES_PLACES, SHAPES_EN, SHAPES_ZH),
 )
 
 _HAN = re.compile("[\u4e00-\u9fff]")
-_LATIN = re.compile("[A-Za-z]{2}")
+_COLONS = re.compile(
+    "[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]"
+)
+
+
+#: Families that call for dates, for the Chinese and for the English rules.
+_DAYS = frozenset(("day", "month", "month year", "numeral", "old", "old numeral"))
+_ZH = frozenset(SHAPES_ZH) | {"hospital zh", "address field", "numbered"}
+_EN = frozenset(WORDS_EN) | frozenset(SHAPES_EN) | frozenset(WORDS_PLACES) | {"alone"}
+_FORMS = frozenset(WORDS_FORMS) | frozenset(SHAPES_FORMS)
+_WANTED = {"en": _FORMS | _EN, "zh": _FORMS | _ZH, None: _FORMS | _ZH | _EN}
+_NUMBERS = bytes(c if c in b"0123456789" else 32 for c in range(256))
+
+
+def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dict[str, list[int]]]:
+    """For each text of a record, what rules :func:`find` need try on it, and where; nothing where none need be.
+
+    Beside the families of :data:`TRIGGERS`: ``old``, a number that can be an age over 89; ``alone``, English names
+    that nothing announces may stand in the record; ``colons``, enough of them for the address of a machine.
+    """
+    hits = TRIGGERS.look(texts)
+    joined = "\n".join(texts)
+    raw = joined.encode("utf-8", "surrogatepass")
+    wanted = _WANTED[language if language in _WANTED else None]
+    for text, some in zip(texts, hits, strict=True):
+        if some:
+            if "titled" in some and not (places := titled(text, some["titled"])):
+                del some["titled"]
+            elif "titled" in some:
+                some["titled"] = places
+            if wanted.isdisjoint(some) and _DAYS.isdisjoint(some):
+                some.clear()
+    if ages := OLD_AGES.intersection(raw.translate(_NUMBERS).split()):
+        numbers = [age.decode() for age in ages]
+        for text, some in zip(texts, hits, strict=True):
+            if any(number in text for number in numbers):
+                some["old"] = [0]
+    if clinical and language != "zh" and may_hold_names(joined, raw):
+        for some in hits:
+            some["alone"] = [0]
+    if raw.count(b":") > 4 or raw.count(b"-") > 4:
+        for text, some in zip(texts, hits, strict=True):
+            if (text.count(":") > 4 or text.count("-") > 4) and _COLONS.search(text):
+                some["colons"] = [0]
+    return hits
 
 
 def find(text: str, language: str | None, profile: Profile, clinical: bool, hits: Hits) -> Iterator[Span]:
     """Stretches of a text that identify someone, the most certain first; they may overlap.
 
     ``clinical``: the text is about a patient; otherwise dates and names need a cue. ``hits``: what
-    :data:`TRIGGERS` finds in the text.
+    :func:`look` finds in the text.
     """
-    runs = digit_runs(hits)
-    yield from find_forms(text, hits, runs)
-    yield from find_dates(text, hits, runs, clinical)
-    if language != "en" and not text.isascii() and _HAN.search(text):
-        yield from find_addresses_zh(text, hits)
-        yield from find_hospitals_zh(text, hits)
-        yield from find_names_zh(text, hits)
-        if clinical and profile == "full":
+    if not _FORMS.isdisjoint(hits):
+        yield from find_forms(text, hits)
+    if not _DAYS.isdisjoint(hits):
+        yield from find_dates(text, hits, clinical)
+    if language != "en" and not text.isascii():
+        if not _ZH.isdisjoint(hits):
+            yield from find_addresses_zh(text, hits)
+            yield from find_hospitals_zh(text, hits)
+            yield from find_names_zh(text, hits)
+        if clinical and profile == "full" and _HAN.search(text):
             yield from find_names_by_model(text)
-    if language != "zh" and _LATIN.search(text):
-        yield from find_addresses_en(text, hits, runs)
+    if language != "zh" and not _EN.isdisjoint(hits):
+        yield from find_addresses_en(text, hits)
         yield from find_hospitals_en(text, hits)
-        yield from find_names_en(text, hits, alone=clinical)
+        yield from find_names_en(text, hits, alone=clinical and "alone" in hits)
 
 
 class Known:

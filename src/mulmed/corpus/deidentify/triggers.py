@@ -1,47 +1,108 @@
-"""Literal strings without which a rule cannot apply, found all at once.
+"""Literal strings without which a rule cannot apply, found all at once in all texts of a record.
 
-Most texts hold no identifier at all. Each family of rules names literals of which one must be there for
-any of its rules to match; a single Aho-Corasick pass over the text tells which families to run, and where.
+Most texts hold no identifier at all, and a dialogue has a dozen of them. The texts of a record are joined and
+looked through twice, each time by one automaton (Aho-Corasick) over bytes:
+
+- as *words*: letters in lower case, everything else a space. A literal with a space before it begins with a word.
+- as *shapes*: letters in lower case, every digit ``0``, every white space a space, all else as it is.
+
+Each family of rules names literals of which one must be there for any of its rules to match. What is found
+tells which families to run on which text, and where. A literal may stand for more than its rule, never for less.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ahocorasick_rs import AhoCorasick, Implementation
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
 #: For each family of rules, where its literals begin, in order.
 Hits = Mapping[str, Sequence[int]]
 
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+_CAPITALS = _LETTERS.upper()
+_SPACES = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
+#: Bytes of a text as words and as shapes. The byte 0 parts the texts of a record.
+_WORDS = bytes(c if c in _LETTERS or c == 0 else c + 32 if c in _CAPITALS else 32 for c in range(256))
+_SHAPES = bytes(
+    c + 32 if c in _CAPITALS else 48 if c in b"0123456789" else 32 if c in _SPACES else c for c in range(256)
+)
+_BETWEEN = " \0 "
+#: White space beyond ASCII: replaced before the look, so that literals need name one kind of space only.
+_ODD_SPACE = re.compile("[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_ODD_SPACES = tuple("\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") + tuple(map(chr, range(0x2000, 0x200B)))
+
 
 class Triggers:
-    """Literals in lower case, by family; they are found whatever the case of the text."""
+    """Literals by family, of words and of shapes."""
 
-    def __init__(self, families: Mapping[str, Iterable[str]]) -> None:
-        self.families = tuple(families)
-        pairs = [(literal, family) for family, literals in families.items() for literal in literals]
-        self._family = [family for _, family in pairs]
-        self._automaton = AhoCorasick([literal for literal, _ in pairs], implementation=Implementation.DFA)
+    def __init__(self, words: Mapping[str, Iterable[str]], shapes: Mapping[str, Iterable[str]]) -> None:
+        self.families = tuple(words | shapes)
+        self._words = _Automaton(words, 1)
+        self._shapes = _Automaton({**shapes, "": _ODD_SPACES}, 0)
 
-    def look(self, text: str) -> Hits:
-        """Where the literals of each family stand in ``text``; families without any are absent."""
-        hits: dict[str, list[int]] = {}
-        for index, start, _ in self._automaton.find_matches_as_indexes(_lower(text), overlapping=True):
-            hits.setdefault(self._family[index], []).append(start)
-        for starts in hits.values():
-            starts.sort()
+    def look(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
+        """For each text, where the literals of each family stand in it; families without any are absent."""
+        joined = _BETWEEN.join(("", *texts, ""))
+        raw = joined.encode("utf-8", "surrogatepass")
+        found = self._shapes.look(raw.translate(_SHAPES))
+        if any(not family for _, family in found):
+            joined = _ODD_SPACE.sub(" ", joined)
+            raw = joined.encode("utf-8", "surrogatepass")
+            found = self._shapes.look(raw.translate(_SHAPES))
+        found += self._words.look(raw.translate(_WORDS))
+        hits: list[dict[str, list[int]]] = [{} for _ in texts]
+        if not found:
+            return hits
+        found.sort()
+        ends, end = [], 0
+        for text in texts:
+            end += len(text) + len(_BETWEEN)
+            ends.append(end)
+        wide = len(raw) != len(joined)
+        byte = character = 0
+        for place, family in found:
+            if wide:
+                character += len(raw[byte:place].decode("utf-8", "surrogatepass"))
+                byte = place
+            else:
+                character = place
+            index = bisect_right(ends, character)
+            # A literal that begins with the space before the text.
+            if index == len(texts):
+                continue
+            start = character - (ends[index] - len(texts[index]))
+            places = hits[index].setdefault(family, [])
+            if not places or places[-1] != start:
+                places.append(max(start, 0))
         return hits
 
-    def everywhere(self, text: str) -> Hits:
+    def everywhere(self, text: str) -> dict[str, Sequence[int]]:
         """As if every literal stood at every place: what the rules find so, they find with :meth:`look` too."""
         return dict.fromkeys(self.families, range(len(text)))
 
 
-def _lower(text: str) -> str:
-    """The text in lower case with every character where it was ("İ" would become two)."""
-    lower = text.lower()
-    return lower if len(lower) == len(text) else "".join(c.lower() if c != "İ" else "i" for c in text)
+class _Automaton:
+    """``skip``: a space at the beginning of a literal is no part of what it announces."""
+
+    def __init__(self, families: Mapping[str, Iterable[str]], skip: int) -> None:
+        pairs = {(literal, family) for family, literals in families.items() for literal in literals}
+        ordered = sorted(pairs)
+        self._meaning = [(skip if literal[0] == " " else 0, family) for literal, family in ordered]
+        self._automaton = BytesAhoCorasick(
+            [literal.encode() for literal, _ in ordered], implementation=Implementation.DFA
+        )
+
+    def look(self, text: bytes) -> list[tuple[int, str]]:
+        """Where each literal stands, without the space before its first word, and its family."""
+        meaning = self._meaning
+        found = []
+        for index, start, _ in self._automaton.find_matches_as_indexes(text, overlapping=True):
+            shift, family = meaning[index]
+            found.append((start + shift, family))
+        return found
 
 
 def matches(pattern: re.Pattern[str], text: str, starts: Iterable[int]) -> Iterator[re.Match[str]]:
@@ -51,3 +112,17 @@ def matches(pattern: re.Pattern[str], text: str, starts: Iterable[int]) -> Itera
         if start >= end and (match := pattern.match(text, start)):
             yield match
             end = max(match.end(), start + 1)
+
+
+def run_starts(text: str, places: Iterable[int]) -> list[int]:
+    """Where the digits begin in the middle of which ``places`` are, in order; places without a digit are left out."""
+    starts = set()
+    for place in places:
+        if text[place : place + 1] in _DIGITS and place < len(text):
+            while place and text[place - 1] in _DIGITS:
+                place -= 1
+            starts.add(place)
+    return sorted(starts)
+
+
+_DIGITS = frozenset("0123456789")

@@ -103,7 +103,7 @@ def features(window: str) -> list[int]:
             *(w[:5] + "-" for w in words if len(w) > 5),
         }
     named.update(f"clinical {n}" for n in range(1, clinical(window) + 1))
-    return list(map(_bucket, named))
+    return list(map(_bucket, sorted(named)))  # hash order would change the last bits of sums
 
 
 @lru_cache(maxsize=1 << 16)
