@@ -84,7 +84,9 @@ def test_what_was_told_first_is_shortened_by_importance() -> None:
 
 def test_the_last_round_gives_room_to_what_was_told_first() -> None:
     told = "I am allergic to penicillin. " + sentence(30)
-    after, _ = fitted(record(told, sentence(12), "What now?", sentence(8) + "Take it with food. " + sentence(30)))
+    after, _ = fitted(
+        record(told, sentence(12), "What now?", sentence(8) + "Take it with food. " + sentence(30))
+    )
     assert after.turns[0].text == "I am allergic to penicillin.\nWhat now?"
     assert "Take it with food." in after.turns[1].text
 
@@ -95,7 +97,9 @@ def test_a_middle_answer_keeps_its_end() -> None:
     # 20 + 10 template and 22 words leave 8 of the 16 words of the first answer: the first sentence would go
     # or the last, and an answer that others follow may not stop short.
     assert not after.answer_cut
-    assert all(turn.text.endswith(old[-8:]) for turn, old in zip(after.turns[::-1], rounds[::-1], strict=False))
+    assert all(
+        turn.text.endswith(old[-8:]) for turn, old in zip(after.turns[::-1], rounds[::-1], strict=False)
+    )
     assert sum(words([t.text for t in after.turns])) + 20 + 5 * (len(after.turns) // 2 - 1) <= 60
     assert rules
 

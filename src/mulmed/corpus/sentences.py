@@ -33,7 +33,11 @@ def sentences(text: str, language: str) -> list[str]:
             # Most sentences end in a word of five letters or more, which is an abbreviation only if "approx".
             ending = text[max(start, at - 5) : at]
             long = len(ending) == 5 and ending.isalpha() and ending.lower() != "pprox"
-            if not long and match[0].rstrip() == "." and _ABBREVIATION.search(text[max(start, at - 12) : at + 1]):
+            if (
+                not long
+                and match[0].rstrip() == "."
+                and _ABBREVIATION.search(text[max(start, at - 12) : at + 1])
+            ):
                 continue
         pieces.append(text[start : match.end()])
         start = match.end()

@@ -377,9 +377,7 @@ def _round_shortened(
     context, language = record.context, record.language
     findings: list[Finding] = []
 
-    def change(
-        text: str, size: int, budget: int, field: str, role: Role
-    ) -> _Counting[tuple[str, int, bool]]:
+    def change(text: str, size: int, budget: int, field: str, role: Role) -> _Counting[tuple[str, int, bool]]:
         """The text within a budget, its size, and whether its end has gone."""
         if size <= budget:
             return text, size, False

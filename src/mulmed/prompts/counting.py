@@ -61,9 +61,11 @@ class TokenCounter:
         self._whole: tuple[str, ...] = ()  # texts that hold one of these are counted whole
         self._before = " " if self.kind == "prepended" else ""
         self._by_piece = self._tokenizer
+        added = [token["content"] for token in layout["added_tokens"]]
+        if self.kind == "bytes":
+            self._whole = tuple(added)  # they are taken out before the rest is split
         if self.kind in _SIGNS:
             self._whole = (_SPACE, "\0", *_phrases(model))
-            added = [token["content"] for token in layout["added_tokens"]]
             if self.kind == "prepended":
                 # The space is put before what follows each of them, and would be before each piece.
                 self._whole += tuple(added)
@@ -127,10 +129,7 @@ class TokenCounter:
         return counts
 
     def _is_whole(self, text: str) -> bool:
-        for literal in self._whole:  # a loop is faster than any() here, and texts are many
-            if literal in text:
-                return True
-        return False
+        return any(literal in text for literal in self._whole)
 
     def _by_words(self, texts: Sequence[str]) -> list[int]:
         words = [self._words(text) for text in texts]

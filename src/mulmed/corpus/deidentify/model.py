@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import rjieba
+
 from mulmed.corpus.deidentify.lexicon import chinese_words, common_chinese_words, not_people_zh
 from mulmed.corpus.deidentify.names_zh import EVERYDAY, NOT_GIVEN, SURNAMES
 from mulmed.corpus.deidentify.spans import Span

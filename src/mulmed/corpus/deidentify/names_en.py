@@ -105,7 +105,7 @@ _FIELD = re.compile(
 _AGED = re.compile(
     rf"{EDGE}((?:{WORD}|[a-z]{{3,}})(?:\s(?:{WORD}|[a-z]{{3,}}))?)\s?,?\s(?:is\s)?(?:an?|aged?)\s\d{{1,3}}(?:[\s-]*(?:years?|yrs?|y\.?o|months?|weeks?|days?)|[,.\s])"
 )
-_AGE_AHEAD = re.compile(r"\s?,?\s(?:is\s)?(?:an?|aged?)\s\d")
+_AGE_AHEAD = re.compile(r"(?:\sis\s(?:an?|aged)|,\s(?:an?|aged?))\s[0-9]")
 _RELATIVE = re.compile(
     rf"{EDGE}(?:wife|husband|son|daughter|mother|father|mom|mum|dad|brother|sister|friend|baby|child|uncle|aunt|partner|boyfriend|girlfriend|fiancee?|kid|patient)"
     rf"\s?,?\s+({WORD}(?:\s{WORD})?)"

@@ -30,8 +30,7 @@ _SEVERAL_ASCII = re.compile("[A-Z][a-z]+[^ ]*(?: [A-Z][^ ]*)+")
 _GLUED_WORD = re.compile("[A-Z][a-z]+(?:[A-Z][a-z]+)?")
 _SMALL = b"abcdefghijklmnopqrstuvwxyz"
 _BIG = _SMALL.upper()
-#: Bytes of a text as words in lower case, and as cases: A for a capital, a for a small letter.
-_WORDS = bytes(c if c in _SMALL else c + 32 if c in _BIG else 32 for c in range(256))
+#: Bytes of a text as cases: A for a capital, a for a small letter.
 _CASES = bytes(65 if c in _BIG else 97 if c in _SMALL else 32 if c == 32 else 46 for c in range(256))
 _GLUED, _PAIR = b"aA", b"A A"
 #: What can stand between the capitals of two words of a name, beside a space.
@@ -65,15 +64,19 @@ def _skipped() -> frozenset[str]:
     return frozenset(w.capitalize() for w in plain)
 
 
-def may_hold_names(text: str, raw: bytes) -> bool:
-    """Whether a name without a cue (:func:`find_listed`, or a lone given name in lower case) may stand in a text.
+def words_alone() -> dict[str, tuple[str, ...]]:
+    """Literals of words (see :mod:`.triggers`) that are a person's name wherever they stand."""
+    return {"alone": tuple(f" {name} " for name in sorted(lone_given_names()))}
 
-    ``raw``: the same text in UTF-8. A fast look that errs on the side of yes.
+
+def may_hold_names(text: str) -> bool:
+    """Whether a name without a cue (:func:`find_listed`) may stand in a text that holds none of :func:`words_alone`.
+
+    A fast look that errs on the side of yes.
     """
-    if not _lone_names().isdisjoint(raw.translate(_WORDS).split()):
-        return True
-    if _GLUED in raw.translate(_CASES) and any(
-        word.lower().encode() in _lone_names() for word in _GLUED_WORD.findall(text)
+    raw = text.encode("utf-8", "surrogatepass")
+    if _GLUED in raw.translate(_CASES) and not lone_given_names().isdisjoint(
+        word.lower() for word in _GLUED_WORD.findall(text)
     ):
         return True
     if text.isascii():
@@ -85,11 +88,6 @@ def may_hold_names(text: str, raw: bytes) -> bool:
 def _names_in(words: str) -> bool:
     """Whether a stretch of capitalised words holds a name."""
     return any(True for _ in find_listed(words))
-
-
-@cache
-def _lone_names() -> frozenset[bytes]:
-    return frozenset(name.encode() for name in lone_given_names())
 
 
 def find_listed(text: str) -> Iterator[Span]:

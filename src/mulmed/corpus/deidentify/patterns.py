@@ -13,6 +13,7 @@ from itertools import product
 from typing import NamedTuple
 
 import phonenumbers
+
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, matches, run_starts

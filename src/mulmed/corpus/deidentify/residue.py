@@ -9,7 +9,7 @@ name and stay; signatures become a name's placeholder; lost words become an elli
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mulmed.corpus.edits import Draft, Edit
 
@@ -51,15 +51,18 @@ _SITE_ZH = re.compile(
 )
 
 #: Literals in lower case without one of which no rule here applies.
-_LITERALS = ("chat", "magic", "cliniq", "hcm", "->", " online")
-_LITERALS_ZH = ("好大夫", "春雨医生", "丁香医生", "微医", "健康网", "寻医问药", "有问必答")
+_LITERALS = (b"chat", b"magic", b"cliniq", b"hcm", b"->", b" online")
+_LITERALS_ZH = tuple(
+    map(str.encode, ("好大夫", "春雨医生", "丁香医生", "微医", "健康网", "寻医问药", "有问必答"))
+)
 
 
 def has_residue(text: str) -> bool:
     """Whether there may be something for :func:`scrub` in a text."""
-    lower = text.lower()
+    raw = text.encode("utf-8", "surrogatepass")
+    lower = raw.lower()
     return any(literal in lower for literal in _LITERALS) or (
-        not lower.isascii() and any(literal in lower for literal in _LITERALS_ZH)
+        len(raw) != len(text) and any(literal in raw for literal in _LITERALS_ZH)
     )
 
 
@@ -69,44 +72,46 @@ def scrub(draft: Draft) -> None:
         draft.change(
             Edit(*m.span(), "", "SITE") for m in _ARROW.finditer(draft.text) if _ADVERTISED.search(m[0])
         )
-    draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, 190, 190, (" online",)))
+    trailers = _places(draft.text, (" online",))
+    draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, trailers, 190, 190))
     if not draft.text.isascii():
         draft.sub(_SITE_ZH, "[SITE]", "SITE")
-    if not any(_near(_ANY, draft.text, 30, 30)):
+    places = _places(draft.text)
+    if not any(_near(_ANY, draft.text, places, 30, 30)):
         return
     if "http" in draft.text.lower():
         links = [m.span() for m in _LINK.finditer(draft.text) if _ANY.search(m[0])]
         draft.change(Edit(start, end, "[URL]", "URL") for start, end in links)
-    draft.change(Edit(m.end("cue"), m.end(), "[NAME]", "NAME") for m in _near(_SIGNATURE, draft.text, 60, 30))
-    draft.change(Edit(*m.span(), _glue(m), "SITE") for m in _near(_CHOSEN, draft.text, 70, 30))
-    draft.change(Edit(m.end(1), m.end(), _glue(m), "SITE") for m in _near(_GREETING, draft.text, 120, 30))
-    draft.change(Edit(*m.span(), _ellipsis(m), "SITE") for m in _near(_LEFT, draft.text, 30, 30))
+        places = _places(draft.text)
+    for pattern, before, behind, edit in _PASSES:
+        if draft.change(map(edit, _near(pattern, draft.text, places, before, behind))):
+            places = _places(draft.text)
 
 
-def _near(
-    pattern: re.Pattern[str],
-    text: str,
-    before: int,
-    behind: int,
-    literals: Sequence[str] = ("chat", "magic", "cliniq", "hcm"),
-) -> Iterator[re.Match[str]]:
-    """Matches of a pattern around the literals of which it must hold one: long texts have few of them.
-
-    ``before`` and ``behind``: how far from the literal's first character a match may begin, and how much
-    of what stands behind it tells whether it does; how far it reaches is not limited.
-    """
+def _places(text: str, literals: Sequence[str] = ("chat", "magic", "cliniq", "hcm")) -> Sequence[int]:
+    """Where one of the literals stands, in order; everywhere where lower case has another length."""
     lower = text.lower()
     if len(lower) != len(text):
-        yield from pattern.finditer(text)
-        return
+        return range(len(text))
     places = []
     for literal in literals:
         place = lower.find(literal)
         while place >= 0:
             places.append(place)
             place = lower.find(literal, place + 1)
+    return sorted(places)
+
+
+def _near(
+    pattern: re.Pattern[str], text: str, places: Iterable[int], before: int, behind: int
+) -> Iterator[re.Match[str]]:
+    """Matches of a pattern around the places of which it must hold one: long texts have few of them.
+
+    ``before`` and ``behind``: how far from the place a match may begin, and how much of what stands behind
+    it tells whether it does; how far it reaches is not limited.
+    """
     done = 0
-    for place in sorted(places):
+    for place in places:
         if place < done:
             continue
         for near in pattern.finditer(text, max(done, place - before), place + behind):
@@ -123,3 +128,12 @@ def _glue(match: re.Match[str]) -> str:
 
 def _ellipsis(match: re.Match[str]) -> str:
     return "... " if match.string[match.end() : match.end() + 1].isalpha() else "..."
+
+
+#: In their order: a pattern, how far before and behind a site's name it is looked for, and the edit it calls for.
+_PASSES: tuple[tuple[re.Pattern[str], int, int, Callable[[re.Match[str]], Edit]], ...] = (
+    (_SIGNATURE, 60, 30, lambda m: Edit(m.end("cue"), m.end(), "[NAME]", "NAME")),
+    (_CHOSEN, 70, 30, lambda m: Edit(*m.span(), _glue(m), "SITE")),
+    (_GREETING, 120, 30, lambda m: Edit(m.end(1), m.end(), _glue(m), "SITE")),
+    (_LEFT, 30, 30, lambda m: Edit(*m.span(), _ellipsis(m), "SITE")),
+)

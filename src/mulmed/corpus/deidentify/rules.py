@@ -10,7 +10,7 @@ from mulmed.corpus.deidentify.dates import OLD_AGES, SHAPES_DATES, WORDS_DATES, 
 from mulmed.corpus.deidentify.lexicon import chinese_words, not_people, ordinary
 from mulmed.corpus.deidentify.model import find_names_by_model
 from mulmed.corpus.deidentify.names_en import SHAPES_EN, WORDS_EN, find_names_en
-from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND, may_hold_names
+from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND, may_hold_names, words_alone
 from mulmed.corpus.deidentify.names_zh import SHAPES_ZH, find_names_zh, titled
 from mulmed.corpus.deidentify.patterns import SHAPES_FORMS, WORDS_FORMS, find_forms
 from mulmed.corpus.deidentify.places import (
@@ -37,7 +37,7 @@ def _together(*families: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, 
 
 
 TRIGGERS = Triggers(
-    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_EN),
+    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_EN, words_alone()),
     _together(SHAPES_FORMS, SHAPES_DATES, SHAPES_PLACES, SHAPES_EN, SHAPES_ZH),
 )
 
@@ -59,8 +59,8 @@ _NUMBERS = bytes(c if c in b"0123456789" else 32 for c in range(256))
 def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dict[str, list[int]]]:
     """For each text of a record, what rules :func:`find` need try on it, and where; nothing where none need be.
 
-    Beside the families of :data:`TRIGGERS`: ``old``, a number that can be an age over 89; ``alone``, English names
-    that nothing announces may stand in the record; ``colons``, enough of them for the address of a machine.
+    Beside what :data:`TRIGGERS` finds: ``old``, a number that can be an age over 89; ``alone``, English names
+    that nothing announces; ``colons``, enough of them for the address of a machine.
     """
     hits = TRIGGERS.look(texts)
     joined = "\n".join(texts)
@@ -79,9 +79,10 @@ def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dic
         for text, some in zip(texts, hits, strict=True):
             if any(number in text for number in numbers):
                 some["old"] = [0]
-    if clinical and language != "zh" and may_hold_names(joined, raw):
-        for some in hits:
-            some["alone"] = [0]
+    if clinical and language != "zh":
+        for text, some in zip(texts, hits, strict=True):
+            if "alone" not in some and may_hold_names(text):
+                some["alone"] = [0]
     if raw.count(b":") > 4 or raw.count(b"-") > 4:
         for text, some in zip(texts, hits, strict=True):
             if (text.count(":") > 4 or text.count("-") > 4) and _COLONS.search(text):

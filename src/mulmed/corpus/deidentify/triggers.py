@@ -39,7 +39,7 @@ class Triggers:
     """Literals by family, of words and of shapes."""
 
     def __init__(self, words: Mapping[str, Iterable[str]], shapes: Mapping[str, Iterable[str]]) -> None:
-        self.families = tuple(words | shapes)
+        self.families = tuple({**words, **shapes})
         self._words = _Automaton(words, 1)
         self._shapes = _Automaton({**shapes, "": _ODD_SPACES}, 0)
 
