@@ -228,8 +228,7 @@ def truncate_records(
                 where=f"cutoff (task {task}, language {language})",
                 remedy=f"Set cutoff to {first + 128} or more.",
             )
-    known = {kind: _Room(cutoff, *tokens) for kind, tokens in overhead.items()}
-    rooms = [known[r.task, r.language] for r in records]
+    rooms = [_Room(cutoff, *overhead[r.task, r.language]) for r in records]
     bounds = _counts(records, getattr(count_tokens, "at_most", count_tokens))
     outcomes = [Outcome(record) for record in records]
     long = [i for i, record in enumerate(records) if not _fits(record, bounds[i], rooms[i])]
