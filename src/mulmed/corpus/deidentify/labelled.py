@@ -15,8 +15,12 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+
+#: Days up to here are drawn: up to today, a set would be another one tomorrow.
+_LAST_DAY = datetime(2025, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,7 @@ def _value(fake: Any, chance: random.Random, slot: str, chinese: bool) -> str:
         case "ADDRESS":
             return str(fake.address().split()[0]) if chinese else str(fake.street_address())
         case "DATE":
-            day = fake.date_object()
+            day = fake.date_object(end_datetime=_LAST_DAY)
             if chinese:
                 return chance.choice((f"{day:%Y-%m-%d}", f"{day.year}年{day.month}月{day.day}日"))
             return chance.choice(
