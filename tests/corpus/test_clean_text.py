@@ -43,18 +43,26 @@ def test_a_line_keeps_its_other_keys_and_says_what_was_done() -> None:
     assert result["id"] == 7
     assert "Novak" not in result["text"]
     assert result == {"id": 7, "language": "en"} | clean_text(DIRTY, "en", "fast")
-    assert {rule for r in result["repairs"] for rule in r["rule"].split("+")} == {"tag", "entity", "whitespace"}
+    assert {rule for r in result["repairs"] for rule in r["rule"].split("+")} == {
+        "tag",
+        "entity",
+        "whitespace",
+    }
     assert result["action"] == "keep"
 
 
 def test_strings_and_chinese_are_lines_too() -> None:
-    (result,) = clean_lines([json.dumps("我叫王建国，电话13812345678谢谢", ensure_ascii=False).encode()], "fast")
+    (result,) = clean_lines(
+        [json.dumps("我叫王建国，电话13812345678谢谢", ensure_ascii=False).encode()], "fast"
+    )
     assert "13812345678" not in result["text"]
     assert "王建国" not in result["text"]
     assert result["text"].endswith("谢谢")
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b"{}", b'{"text": 3}', b'{"text": "a", "language": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "line", [b"{", b"[]", b"{}", b'{"text": 3}', b'{"text": "a", "language": 1}', b"\xff"]
+)
 def test_a_line_that_cannot_be_used_is_told_by_its_number(line: bytes) -> None:
     good, bad = clean_lines([b'"It is fine."\n', line, b"  \n"], "fast")
     assert good["text"] == "It is fine."
