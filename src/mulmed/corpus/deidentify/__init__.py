@@ -42,7 +42,7 @@ _PLACEHOLDER = re.compile(r"\[(?:" + "|".join(KINDS) + r")\]")
 class Span(NamedTuple):
     """Characters ``start`` to ``end`` of the text as given, and what took their place.
 
-    ``kind`` is one of :data:`KINDS`, or several joined by ``+`` where a site's name stood inside.
+    ``kind`` is one of :data:`KINDS` in lower case, or several joined by ``+`` where a site's name stood inside.
     """
 
     kind: str
@@ -74,7 +74,9 @@ def deidentify_text(text: str, language: str | None = None, profile: Profile = "
     """
     changed = _deidentify({"": text}, language, profile, True, _placeholder)
     cleaned, edits = changed.get("", (text, ()))
-    return DeidentifiedText(cleaned, tuple(Span(e.rule, e.start, e.end, e.replacement) for e in edits))
+    return DeidentifiedText(
+        cleaned, tuple(Span(e.rule.lower(), e.start, e.end, e.replacement) for e in edits)
+    )
 
 
 def deidentify_record(record: Record, settings: Deidentify, key: bytes) -> Outcome:

@@ -69,7 +69,7 @@ def leak_report(examples: Iterable[Example], profile: Profile) -> dict[tuple[str
             scores[example.source, label.kind] += Score(1, bool(near), bool(covered), exact)
         for span in spans:
             right = any(span.start < label.end and span.end > label.start for label in example.labels)
-            scores[example.source, span.kind] += Score(found=1, right=right)
+            scores[example.source, span.kind.upper()] += Score(found=1, right=right)
     return dict(scores)
 
 
