@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulmed.corpus.deduplicate import Duplicate, bands, duplicates, shingles, similarity, sketch
-from mulmed.corpus.ngrams import normal_form
 from mulmed.corpus.record import Record, Turn
 from mulmed.recipe import Deduplicate
 
@@ -178,5 +177,10 @@ def test_what_stays_depends_on_neither_order_nor_chunks(
     assert gone(records, chunk=3) == gone(shuffled, chunk=chunk)
 
 
-def test_normal_form() -> None:
-    assert normal_form("Ⅱ型糖尿病，（Ｔ２DM） １０ mg！") == "ii型糖尿病t2dm10mg"
+def test_width_case_and_signs_do_not_tell_records_apart() -> None:
+    written = record(0, "Ⅱ型糖尿病，（Ｔ２DM） １０ mg！", "Yes.", language="zh")
+    plain = record(1, "ii型糖尿病t2dm10mg", "yes", language="zh")
+    other = record(2, "ii型糖尿病t2dm100mg", "yes", language="zh")
+    (duplicate,) = gone([written, plain, other]).values()
+    assert duplicate.rule == "duplicate"
+    assert duplicate.kept in (written.id, plain.id)

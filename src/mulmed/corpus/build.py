@@ -88,7 +88,8 @@ def build_corpus(
             repeated = duplicates(sketches, partial(_shingles_of, cleaned), settings.deduplicate)
         leaked: dict[str, Overlap] = {}
         if settings.decontaminate is not None:
-            left = [c.batch.filter(~pl.col("id").is_in(list(repeated))) for c in cleaned]
+            gone = pl.Series(list(repeated), dtype=pl.String).implode()
+            left = [c.batch.filter(~pl.col("id").is_in(gone)) for c in cleaned]
             tests = index(list(_test_records(left)), settings.decontaminate)
             hits = []
             for found in mapping(partial(overlaps, tests), left):

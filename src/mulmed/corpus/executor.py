@@ -201,7 +201,7 @@ def _ray_map(function: Callable[[Chunk], Done], chunks: Iterable[Chunk]) -> Iter
     import ray.data
 
     # A chunk and its result travel as bytes: a row of Ray Data holds columns, not tables.
-    rows = [{"index": i, "chunk": pickle.dumps(chunk)} for i, chunk in enumerate(chunks)]
+    rows = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
     if not rows:
         return
     context = ray.data.DataContext.get_current()
@@ -221,7 +221,7 @@ class _RayTask:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         done = _ray_function(self._function)(pickle.loads(row["chunk"]))
-        return {"index": row["index"], "done": pickle.dumps(done)}
+        return {"done": pickle.dumps(done)}
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,6 @@ is the same in every process and on every machine.
 from __future__ import annotations
 
 import functools
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ _TABLE = 1 << 16
 #: its text must be folded as a whole.
 _CODE, _HAN, _SPECIAL = (np.uint64(x) for x in ((1 << 32) - 1, 1 << 32, 1 << 33))
 _HAN_BLOCKS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
-_ALNUM = re.compile(r"[^\W_]+")
 
 
 def folded(text: str) -> str:
@@ -38,11 +36,6 @@ def folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def normal_form(text: str) -> str:
-    """Letters and digits alone: NFKC, case folded, without white space, punctuation or symbols."""
-    return "".join(_ALNUM.findall(folded(text)))
 
 
 @dataclass(frozen=True, slots=True)
