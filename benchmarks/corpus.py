@@ -10,6 +10,7 @@ half a gigabyte at scale 1, made once) and the result.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -18,21 +19,17 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 from corpus_data import FILES, write
-from transformers import AutoTokenizer
 
-from mulmed.base.embedded import EMBEDDED, convert_embedded
 from mulmed.corpus import sources
 from mulmed.corpus.build import build_corpus
 from mulmed.corpus.sources.layout import Found
-from mulmed.prompts import Renderer
-from mulmed.prompts.counting import TokenCounter
-from mulmed.prompts.template import load_template
 from mulmed.recipe import Corpus
 
 
@@ -78,27 +75,69 @@ def settings_for(folder: Path, names: list[str], profile: str, executor: dict[st
     )
 
 
-def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[tuple[float, str]]:
-    """Run the stage; the seconds at which each part of it began."""
+@dataclass(frozen=True)
+class Mark:
+    """When a part of the stage began, and the processor seconds that this process and its workers had used."""
+
+    label: str
+    seconds: float
+    main: float
+    workers: float
+
+
+def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[Mark]:
+    """Run the stage; when each part of it began, and at the end."""
+    # Not above: each worker imports this module when it begins, and needs no transformers.
+    from transformers import AutoTokenizer
+
+    from mulmed.prompts import Renderer
+    from mulmed.prompts.counting import TokenCounter
+    from mulmed.prompts.template import load_template
+
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     renderer = Renderer(tokenizer, load_template("alpaca"))
     overhead = {
         (t, lang): renderer.overhead(t, lang) for t in ("summary", "qa", "dialogue") for lang in ("en", "zh")
     }
-    marks: list[tuple[float, str]] = []
-    began = time.perf_counter()
+    marks: list[Mark] = []
+    me, began, used = psutil.Process(), time.perf_counter(), time.process_time()
+    workers = 0.0
+
+    def mark(label: str) -> None:
+        nonlocal workers
+        times = [child.cpu_times() for child in me.children(recursive=True)]
+        workers = max(workers, sum(t.user + t.system for t in times))  # at the end there are none
+        marks.append(Mark(label, time.perf_counter() - began, time.process_time() - used, workers))
 
     def progress(label: str, done: int, total: int) -> None:
-        if not marks or marks[-1][1] != label:
-            marks.append((round(time.perf_counter() - began, 1), label))
+        if not marks or marks[-1].label != label:
+            mark(label)
         print(f"\r{time.perf_counter() - began:7.1f} s  {label} {done}/{total}    ", end="", flush=True)
+        if done == total > 0:
+            mark("(after it)")
 
     build_corpus(
         settings, folder, out, seed=42, cutoff=256, overhead=overhead,
         count_tokens=TokenCounter(tokenizer), progress=progress,
     )  # fmt: skip
-    marks.append((round(time.perf_counter() - began, 1), "done"))
+    mark("done")
     return marks
+
+
+def parts(marks: list[Mark]) -> list[dict[str, Any]]:
+    """Seconds of each part, and how many cores were busy with it."""
+    return [
+        {
+            "part": here.label,
+            "seconds": round(there.seconds - here.seconds, 1),
+            "cores_main": round((there.main - here.main) / max(there.seconds - here.seconds, 1e-9), 2),
+            "cores_workers": round(
+                (there.workers - here.workers) / max(there.seconds - here.seconds, 1e-9), 2
+            ),
+        }
+        for here, there in itertools.pairwise([Mark("(before it)", 0.0, 0.0, 0.0), *marks])
+        if there.seconds - here.seconds > 0.05
+    ]
 
 
 def against(rival: str, folder: Path, work: Path, base: Path, processes: int) -> dict[str, Any]:
@@ -117,15 +156,34 @@ def against(rival: str, folder: Path, work: Path, base: Path, processes: int) ->
     shutil.rmtree(work / "rival", ignore_errors=True)
     script = Path(__file__).with_name("corpus_datatrove.py")
     command = [rival, script, given, work / "rival", base / "tokenizer.json", str(processes)]
+    before = _cpu_seconds()
     theirs = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
     )
-    ours = build(settings, folder, work / "ours", base)[-1][0]
-    return {"records": len(lines), "datatrove_seconds": theirs["seconds"], "mulmed_seconds": ours,
-            "ratio": round(theirs["seconds"] / ours, 2)}  # fmt: skip
+    between = _cpu_seconds()
+    ours = build(settings, folder, work / "ours", base)[-1].seconds
+    cpu = between - before, _cpu_seconds() - between
+    return {
+        "records": len(lines),
+        "datatrove_seconds": theirs["seconds"],
+        "mulmed_seconds": round(ours, 1),
+        "ratio": round(theirs["seconds"] / ours, 2),
+        # Starting included; less disturbed than seconds by what else the machine does.
+        "datatrove_cpu_seconds": round(cpu[0], 1),
+        "mulmed_cpu_seconds": round(cpu[1], 1),
+        "cpu_ratio": round(cpu[0] / cpu[1], 2),
+    }
+
+
+def _cpu_seconds() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def main() -> None:
+    from mulmed.base.embedded import EMBEDDED, convert_embedded
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -157,10 +215,7 @@ def main() -> None:
     peak.start()
     out = args.work / "out"
     marks = build(settings_for(folder, list(FILES), args.profile, executor), folder, out, base)
-    cpu = sum(
-        (u := resource.getrusage(who)).ru_utime + u.ru_stime
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
+    cpu = _cpu_seconds()
     memory = peak.stop()
     funnel = json.loads((out / "funnel.json").read_text())
     statistics = json.loads((out / "statistics.json").read_text())
@@ -170,11 +225,11 @@ def main() -> None:
         "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6),
         "profile": args.profile,
         "executor": executor,
-        "seconds": marks[-1][0],
+        "seconds": round(marks[-1].seconds, 1),
         "cpu_seconds": round(cpu, 1),
         "core_milliseconds_a_record": round(1000 * cpu / records, 3),
         "peak_memory_gigabytes": round(memory / 2**30, 2),
-        "began": marks,
+        "parts": parts(marks),
         "funnel": {s["stage"]: [s["in"], s["out"], s["changed"]] for s in funnel["stages"]},
         "records_sha256": statistics["records_sha256"],
     }

@@ -41,7 +41,7 @@ def main() -> None:
 
     run(
         JsonlReader(str(parts)), FTFYFormatter(), PIIFormatter(), TokensCounter(tokenizer),
-        JsonlWriter(str(work / "clean")), tasks=processes, name="clean",
+        JsonlWriter(str(work / "clean"), compression=None), tasks=processes, name="clean",
     )  # fmt: skip
     run(
         JsonlReader(str(work / "clean")), MinhashDedupSignature(str(work / "signatures"), config=config),
@@ -55,7 +55,7 @@ def main() -> None:
         MinhashDedupCluster(str(work / "buckets"), str(work / "remove"), config=config), tasks=1, name="cluster",
     )  # fmt: skip
     run(
-        JsonlReader(str(work / "clean")), MinhashDedupFilter(str(work / "remove")), JsonlWriter(str(work / "out")),
+        JsonlReader(str(work / "clean")), MinhashDedupFilter(str(work / "remove")), JsonlWriter(str(work / "out"), compression=None),
         tasks=processes, name="filter",
     )  # fmt: skip
     print(json.dumps({"records": len(lines), "seconds": round(time.perf_counter() - began, 1)}))

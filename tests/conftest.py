@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from mulmed.base.embedded import EMBEDDED, convert_embedded
 from mulmed.corpus.record import Record, Turn
 from mulmed.prompts import Example, Renderer, load_template
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TEXTS = [
     (

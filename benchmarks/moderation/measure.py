@@ -20,9 +20,9 @@ from statistics import median
 from train import read
 
 from mulmed.corpus import sources
-from mulmed.corpus.moderate import judge, judge_text, moderate_record
+from mulmed.corpus.moderate import judge, judge_text, moderate_records
 from mulmed.corpus.moderate.classifier import CLASSES
-from mulmed.corpus.moderate.groups import record_groups, removals
+from mulmed.corpus.moderate.groups import removals
 from mulmed.corpus.moderate.lexicon import LANGUAGES
 from mulmed.corpus.record import Record
 from mulmed.corpus.sources.layout import Rejected
@@ -87,12 +87,12 @@ def corpora(data: Path) -> None:
     for name, (layout, path, language) in CORPORA.items():
         records = list(read_corpus(name, layout, data / path, language))
         began = time.process_time()
-        outcomes = [moderate_record(record) for record in records]
+        moderated = moderate_records(records)
+        outcomes = [outcome for outcome, _ in moderated]
         times = [time.process_time() - began]
         for _ in range(2):
             began = time.process_time()
-            for record in records:
-                moderate_record(record)
+            moderate_records(records)
             times.append(time.process_time() - began)
         texts = ["\n".join(turn.text for turn in record.turns).lower() for record in records]
         size = sum(len(text.encode()) for text in texts)
@@ -105,7 +105,7 @@ def corpora(data: Path) -> None:
             f" crisis {tagged}; {median(times) / len(records) * 1e6:.0f} us a record,"
             f" {median(times) / size * 1e9:.0f} us a KB"
         )
-        decided += [(record_groups(r), o.record is None) for r, o in zip(records, outcomes, strict=True)]
+        decided += [(groups, outcome.record is None) for outcome, groups in moderated]
     print("group terms: records, removed, share, 95 % interval")
     for line in removals(decided):
         print(

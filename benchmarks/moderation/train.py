@@ -19,13 +19,14 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
 from mulmed.corpus.moderate import classifier
-from mulmed.corpus.moderate.classifier import BUCKETS, CLASSES, features
+from mulmed.corpus.moderate.classifier import CLASSES, features
 from mulmed.corpus.moderate.lexicon import LANGUAGES, folded
 
 HERE = Path(__file__).parent
 WEIGHTS = Path(classifier.__file__).parent / "classifier.safetensors"
 EACH = 10  # sentences drawn from a line with alternatives
 DECAY = 1e-5
+MOST = 8000  # features a language, those with the largest weights
 SEED = 7
 
 
@@ -33,8 +34,10 @@ def main() -> None:
     tensors: dict[str, NDArray[np.generic]] = {}
     for language in LANGUAGES:
         sentences = training_sentences(language)
-        steps, size, bias = fitted(sentences)
-        tensors |= {f"{language}.steps": steps, f"{language}.size": size, f"{language}.bias": bias}
+        names, steps, size, bias = fitted(sentences)
+        tensors |= {
+            f"{language}.names": names, f"{language}.steps": steps, f"{language}.size": size, f"{language}.bias": bias
+        }  # fmt: skip
         counts = {name: sum(label == name for label, _ in sentences) for name in CLASSES}
         print(f"{language}: {len(sentences)} sentences {counts}")
     save_file(tensors, WEIGHTS)
@@ -69,20 +72,25 @@ def training_sentences(language: str) -> list[tuple[str, str]]:
 
 def fitted(
     sentences: list[tuple[str, str]],
-) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
-    """Weights by penalised maximum likelihood, every class counting the same, in 8-bit steps."""
-    rows = [features(sentence) for _, sentence in sentences]
+) -> tuple[NDArray[np.uint32], NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
+    """The features that tell most, and their weights in 8-bit steps.
+
+    By penalised maximum likelihood, every class counting the same.
+    """
+    found = [features(sentence) for _, sentence in sentences]
+    names = np.array(sorted(set().union(*found)), np.uint32)
+    rows = [np.searchsorted(names, sorted(names_here)) for names_here in found]
     labels = np.array([CLASSES.index(label) for label, _ in sentences])
     data = np.concatenate([np.full(len(r), len(r) ** -0.5) for r in rows])
     ends = np.cumsum([0, *map(len, rows)])
-    x = csr_matrix((data, np.concatenate(rows), ends), shape=(len(rows), BUCKETS))
+    x = csr_matrix((data, np.concatenate(rows), ends), shape=(len(rows), len(names)))
     each = (1 / np.bincount(labels, minlength=len(CLASSES)))[labels]
     each = np.where(labels == 0, 2 * each, each)
     each /= each.sum()
     truth = np.eye(len(CLASSES))[labels]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        w = flat.reshape(BUCKETS + 1, len(CLASSES))
+        w = flat.reshape(len(names) + 1, len(CLASSES))
         scores = x @ w[:-1] + w[-1]
         scores -= scores.max(axis=1, keepdims=True)
         log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -91,12 +99,13 @@ def fitted(
         value = -(each[:, None] * truth * log_p).sum() + DECAY / 2 * (w[:-1] ** 2).sum()
         return float(value), gradient.ravel()
 
-    found = minimize(
-        loss, np.zeros((BUCKETS + 1) * len(CLASSES)), jac=True, method="L-BFGS-B", options={"maxiter": 60}
+    best = minimize(
+        loss, np.zeros((len(names) + 1) * len(CLASSES)), jac=True, method="L-BFGS-B", options={"maxiter": 60}
     )
-    w = found.x.reshape(BUCKETS + 1, len(CLASSES))
-    size = (np.abs(w[:-1]).max(axis=0) / 127).astype(np.float32)
-    return np.round(w[:-1] / size).astype(np.int8), size, w[-1].astype(np.float32)
+    w = best.x.reshape(len(names) + 1, len(CLASSES))
+    kept = np.sort(np.argsort(-np.abs(w[:-1]).max(axis=1), kind="stable")[:MOST])
+    size = (np.abs(w[kept]).max(axis=0) / 127).astype(np.float32)
+    return names[kept], np.round(w[kept] / size).astype(np.int8), size, w[-1].astype(np.float32)
 
 
 def report(language: str) -> None:
@@ -104,9 +113,9 @@ def report(language: str) -> None:
     lines = read(f"development_{language}")
     sure = {name: [0, 0, 0] for name in CLASSES}
     for label, sentence in lines:
-        p = classifier.probabilities(folded(sentence))
+        p, known = classifier.judged(folded(sentence))
         best = CLASSES[int(p[1:].argmax()) + 1]
-        told = best if 1 - p[0] >= classifier.needed(folded(sentence)) else "benign"
+        told = best if 1 - p[0] >= classifier.needed(folded(sentence), known) else "benign"
         sure[label][0] += 1
         sure[label][1] += told == label
         sure[label][2] += (told == "benign") == (label == "benign")

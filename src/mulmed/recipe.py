@@ -260,6 +260,15 @@ class Step(Settings):
     validate_every: int | None = Field(None, ge=1, description="optimizer steps; default five times a run")
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    base_precision: Literal["int8"] | None = Field(
+        None, description="of the frozen base's weights while training; default: that of `precision`"
+    )
+
+    @model_validator(mode="after")
+    def _int8_beside_float32(self) -> Step:
+        if self.base_precision == "int8" and self.precision == "bfloat16":
+            raise ValueError("base_precision int8 works beside float32; leave precision out")
+        return self
 
 
 class Decoding(Settings):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,16 +16,22 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mulmed.corpus import clean
 from mulmed.corpus.batch import AUDIT_SCHEMA, SCHEMA, from_batch
 from mulmed.corpus.build import build_corpus
+from mulmed.corpus.reading import Reader
 from mulmed.corpus.record import Record
+from mulmed.corpus.split import question_key
 from mulmed.corpus.stage import Outcome
 from mulmed.errors import MulmedError
-from mulmed.recipe import Corpus
+from mulmed.recipe import Corpus, Source
 
-FILES = {"records.parquet", "audit.parquet", "rejected.jsonl", "funnel.json", "statistics.json"}
+FILES = {
+    "records.parquet", "audit.parquet", "rejected.jsonl", "funnel.json", "statistics.json", "data_card.md",
+}  # fmt: skip
 STAGES = ["read", "repair", "deidentify", "moderate", "deduplicate", "decontaminate", "truncate"]
 OFF = dict.fromkeys(("repair", "deidentify", "moderate", "deduplicate"), False) | {"decontaminate": None}
 
@@ -215,7 +223,7 @@ def test_progress_reaches_the_end_of_every_stage(tmp_path: Path, corpus: dict[st
 
 
 def test_a_record_dropped_without_a_reason_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clean, "moderate_record", lambda record: Outcome(None))
+    monkeypatch.setattr(clean, "moderate_records", lambda records: [(Outcome(None), ()) for _ in records])
     with pytest.raises(RuntimeError, match="without a reason"):
         build(tmp_path, tmp_path / "out", {"a": questions(tmp_path, "a", numbered(3))})
 
@@ -274,7 +282,7 @@ def test_two_processes_give_the_same_bytes(
 def test_smaller_chunks_give_the_same_bytes(
     many: tuple[Path, dict[str, Any]], in_one_process: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mulmed.corpus.build.CHUNK", 700)
+    monkeypatch.setattr("mulmed.corpus.reading.CHUNK", 700)
     build(many[0], tmp_path, many[1], executor={"processes": 1})
     assert everything(tmp_path) == everything(in_one_process)
 
@@ -364,6 +372,21 @@ def test_equal_questions_fall_on_one_side(tmp_path: Path) -> None:
     assert {"train"} in groups
 
 
+def plain_question_key(question: str, context: str) -> str:
+    text = unicodedata.normalize("NFKC", f"{question} {context}").casefold()
+    return re.sub(r"[\W_]+", "", text) or text
+
+
+@given(
+    st.text(st.sampled_from("aB1 _，：；！？（）。“、℃①Ａ㎎\u0301\u0338\u3099が疼=<")),
+    st.sampled_from(["", "x，"]),
+)
+@example("，", "")
+@example("a，\u0301", "")
+def test_what_questions_have_in_common_is_found_the_short_way_too(question: str, context: str) -> None:
+    assert question_key(question, context) == plain_question_key(question, context)
+
+
 def test_an_instruction_is_split_by_its_context_too(tmp_path: Path) -> None:
     rows = [{"instruction": "Translate.", "input": f"word {i}", "output": "x"} for i in range(40)]
     (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -430,6 +453,30 @@ def test_too_many_rejected_records_stop_the_run_with_the_commonest_reason(tmp_pa
     assert build(tmp_path, tmp_path / "out", {"bad": source | {"max_rejected": 0.15}}, **OFF)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_wrong_first_is_told_first_however_far_ahead_the_reader_is(
+    tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mulmed.corpus.reading.CHUNK", 10)
+    bad = questions(tmp_path, "bad", [*numbered(28), "", ""])
+    (tmp_path / "broken.json").write_text('[{"input": "a", "output": "b"},]', encoding="utf-8")
+    broken = {"layout": "healthcaremagic", "path": "broken.json", "language": "en"}
+    executor = {"processes": processes}
+    error = refuse(tmp_path, {"bad": bad, "broken": broken}, executor=executor)
+    assert error.what.startswith("2 of 30 records cannot be used")
+    assert len((tmp_path / "out/rejected.jsonl").read_text("utf-8").splitlines()) == 2
+    error = refuse(tmp_path, {"broken": broken, "bad": bad}, executor=executor)
+    assert "a comma after the last record" in error.what
+
+
+def test_a_chunk_ends_with_its_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mulmed.corpus.reading.CHUNK_BYTES", 1000)
+    source = Source.model_validate(questions(tmp_path, "a", ["Why? " * 100] * 9))  # 500 bytes and a frame
+    settings = Corpus.model_validate({"sources": {"a": source}})
+    reader = Reader(settings, {"a": [tmp_path / "a.json"]}, 1, lambda *_: None)
+    assert [len(part.rows) for chunk in reader.chunks() for part in chunk] == [2, 2, 2, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "what"),
     [
@@ -463,6 +510,20 @@ def test_a_missing_file_is_named_with_its_key(tmp_path: Path) -> None:
     error = refuse(tmp_path, {"a": source})
     assert "'gone-*.json'" in error.what
     assert "corpus.sources.a.path" in error.where
+
+
+def test_documents_whose_short_hashes_are_equal_are_two_records(tmp_path: Path) -> None:
+    # The SHA-256 of these two begin with the same eight digits, and both records are row 0.
+    document = (
+        "<Document><QAPairs><QAPair><Question>What is a sprain?</Question>"
+        "<Answer>A stretched ligament.</Answer></QAPair></QAPairs></Document>"
+    )
+    for name in ("0004898.xml", "0067617.xml"):
+        (tmp_path / name).write_text(document, encoding="utf-8")
+    source = {"layout": "medquad", "path": "*.xml", "language": "en"}
+    records = build(tmp_path, tmp_path / "out", {"a": source}, **OFF)
+    assert [(r.row, r.file) for r in records] == [(0, "0004898.xml"), (0, "0067617.xml")]
+    assert len({r.id for r in records}) == 2
 
 
 def test_copies_of_a_file_in_two_folders_are_refused(tmp_path: Path) -> None:

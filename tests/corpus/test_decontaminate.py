@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from mulmed.corpus.batch import to_batch
 from mulmed.corpus.decontaminate import STOCK_TEST, STOCK_TRAINING, contaminated, index
 from mulmed.corpus.record import Record, Turn
 from mulmed.recipe import Decontaminate
@@ -27,7 +28,7 @@ def details(*records: Record, chunk: int = 2, **settings: Any) -> dict[str, str]
     """Details of the records dropped, with the others handed over in chunks."""
     tests = index([r for r in reversed(records) if r.split == "test"], Decontaminate(**settings))
     tests = pickle.loads(pickle.dumps(tests))
-    hits = [tests.hits(records[i : i + chunk]) for i in range(0, len(records), chunk)]
+    hits = [tests.hits(to_batch(records[i : i + chunk])) for i in range(0, len(records), chunk)]
     return {k: v.outcome.findings[0].detail for k, v in contaminated(pl.concat(hits)).items()}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mulmed.corpus.deduplicate import Duplicate, bands, duplicates, shingles, similarity, sketch
@@ -162,7 +162,6 @@ def test_banding_finds_pairs_at_the_threshold() -> None:
 _WORDS = st.lists(st.integers(0, 40), min_size=1, max_size=30)
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(_WORDS, min_size=2, max_size=8), st.integers(1, 5))
 def test_what_stays_depends_on_neither_order_nor_chunks(
     data: st.DataObject, texts: list[list[int]], chunk: int

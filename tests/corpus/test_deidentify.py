@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text
+from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text, residue
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
 from mulmed.corpus.deidentify.labelled import made_up
 from mulmed.corpus.deidentify.model import tagger
@@ -121,6 +121,27 @@ def test_english_identifiers(text: str, expected: str) -> None:
     assert deidentify_text(text, "en", "fast").text == expected
 
 
+NAMES_TOLD = [
+    ("Zuzana Quenbyová has asthma. Is Katrine well?", "[NAME] has asthma. Is [NAME] well?"),
+    ('"It hurts," says Oldacre. Quenby shouted.', '"It hurts," says [NAME]. [NAME] shouted.'),
+    ("We met Miller, Oldacre and Torres there", "We met [NAME], [NAME] and [NAME] there"),
+    ("Oldacre's wife and Wrenfieldsson came", "[NAME]'s wife and [NAME] came"),
+    (
+        "Her maiden name is Møllgaard. They call me Fernhollow.",
+        "Her maiden name is [NAME]. They call me [NAME].",
+    ),
+    ("seen by dr. Wrenfield at noon, 20 ms. Rest", "seen by dr. [NAME] at noon, 20 ms. Rest"),
+    ("i saw zuzana about my knee", "i saw [NAME] about my knee"),
+    ("12 345 678-Office, 781 1704 office", "[PHONE]-Office, [PHONE] office"),
+    ("iban gb82west12345698765432 please", "iban [ACCOUNT] please"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), NAMES_TOLD)
+def test_names_by_what_people_do_and_the_company_of_others(text: str, expected: str) -> None:
+    assert deidentify_text(text, "en", "fast").text == expected
+
+
 CLINICAL = {
     "zh": [
         "血压120/80mmHg，心率72次/分，体温38.5℃，2023年3月开始，已3-5天。",
@@ -148,6 +169,9 @@ CLINICAL = {
         "The scan was normal in 2020. Take 2 tablets at 8.30 and 20.30; 3/4 of a cup; vision 6/12.",
         "A Foley catheter, the Babinski sign, Zoloft, Graves' disease, Charcot-Marie-Tooth, Marie's ataxia.",
         "Vitamin B Complex, Augmentin Duo, Guillain-Barré syndrome and Sjögren's; Helicobacter Pylori.",
+        "Dandy-Walker malformation, Candida albicans, Parkin and PINK1, Marie Unna hypotrichosis, Hansen's disease.",
+        "Brown, Black and Green stools. Fever, Cough and Cold. Tylenol and Motrin were tried. Metformin is safe.",
+        "Post-Inflammatory Hyperpigmentation and GERD; see the Xyzal box. Will Flonase help? Scabies was seen.",
         "Thanks. Hope this helps. Regards. Best wishes, take care.",
         "The brand name is Prilosec. My name for it is the grey day.",
         "Cells 10 000 000 per ml; ratio 200 300 400; 1,500,000 IU; NCT trial phase 3.",
@@ -221,10 +245,34 @@ def test_no_chat_doctor_survives_and_masking_is_idempotent(text: str, language: 
     assert deidentify_text(once, language, "fast").text == once
 
 
-TEXTS = [t for t, _ in CHINESE + ENGLISH] + [t for ts in CLINICAL.values() for t in ts]
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Welcome", "to", "Chat Doctor", "ChatDoctor", "thanks", "for", "choosing", "the", "forum", ".", "iCliniq", "HealthcareMagic", "Regards,",
+             "HCM", "team", "chatting", "asked", "\n", "!", "with", "Take care", "İ"]
+        ), max_size=14,
+    ),
+    st.sampled_from([" ", "", "  "]),
+)  # fmt: skip
+def test_left_overs_are_looked_for_around_the_sites_only_and_found_as_everywhere(
+    words: list[str], between: str
+) -> None:
+    text = between.join(words)
+    sites = residue._sites(text)
+    assert sites == [m.start() for m in residue._ANY.finditer(text)]
+    for look_near, pattern in (
+        (residue._signatures, residue._SIGNATURE),
+        (residue._chosen, residue._CHOSEN),
+        (residue._greetings, residue._GREETING),
+        (residue._left, residue._LEFT),
+    ):
+        found = [m.span() for m in look_near(text, sites)]
+        assert found == [m.span() for m in pattern.finditer(text)]
 
 
-@settings(deadline=None)
+TEXTS = [t for t, _ in CHINESE + ENGLISH + NAMES_TOLD] + [t for ts in CLINICAL.values() for t in ts]
+
+
 @given(st.lists(st.sampled_from(TEXTS), max_size=4), st.sampled_from(["en", "zh", None]))
 def test_masked_text_is_not_masked_again_and_spans_tell_what_changed(
     texts: list[str], language: str | None
@@ -242,16 +290,22 @@ def test_masked_text_is_not_masked_again_and_spans_tell_what_changed(
     assert rebuilt + text[position:] == once.text
 
 
+def capitalised(text: str) -> list[int]:
+    return [m.start() for m in re.finditer("[^\\W\\d_a-zß-öø-ÿ][a-zß-öø-ÿĀ-ž]+", text)]
+
+
 def _same_with_every_gate_open(texts: Sequence[str], language: str | None) -> None:
     """Rules tried only where the look at a record's texts says find what they find tried everywhere."""
     for clinical in (True, False):
         for text, hits in zip(texts, look(texts, language, clinical), strict=True):
-            everywhere = {**TRIGGERS.everywhere(text), "old": [0], "alone": [0], "colons": [0]}
+            everywhere = {**TRIGGERS.everywhere(text), "old": [0], "colons": [0]}
+            if clinical and language != "zh":
+                # Every capitalised word, also those that begin no name by themselves.
+                everywhere |= {"alone": capitalised(text), "small": [0]}
             gated = without_overlaps(find(text, language, "fast", clinical, hits))
             assert gated == without_overlaps(find(text, language, "fast", clinical, everywhere))
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from([w for t in TEXTS for w in t.split(" ")]), max_size=12),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from mulmed.recipe import Executor
 
 def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
+
+
+def collects(_: int) -> bool:
+    return gc.isenabled()
 
 
 class DiesOnce:
@@ -66,9 +72,10 @@ def test_chunks_are_taken_as_they_are_needed() -> None:
         assert len(list(done)) == 99
 
 
-def test_a_single_chunk_is_not_worth_a_process() -> None:
+def test_a_few_chunks_are_not_worth_a_process() -> None:
     with executor(Executor(processes=2)) as mapping:
-        assert list(mapping(square, [3])) == [(9, os.getpid())]
+        assert list(mapping(square, [3, 4])) == [(9, os.getpid()), (16, os.getpid())]
+        assert os.getpid() not in {pid for _, pid in mapping(square, [3, 4, 5])}
         assert list(mapping(square, [])) == []
 
 
@@ -77,6 +84,20 @@ def test_a_killed_worker_takes_nothing_with_it(tmp_path: Path) -> None:
     with executor(Executor(processes=2)) as mapping:
         assert list(mapping(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
     assert mark.exists()
+
+
+def test_a_worker_killed_while_the_reader_is_busy_takes_nothing_with_it(tmp_path: Path) -> None:
+    mark = tmp_path / "died"
+
+    def chunks() -> Iterator[int]:
+        yield from (4, 5, 6)
+        while not mark.exists():
+            time.sleep(0.1)
+        time.sleep(1)  # by now the pool knows, and takes nothing more
+        yield from (7, 8)
+
+    with executor(Executor(processes=2)) as mapping:
+        assert list(mapping(DiesOnce(mark), chunks())) == [n * n for n in range(4, 9)]
 
 
 def test_a_chunk_that_kills_every_worker_is_told() -> None:
@@ -98,6 +119,31 @@ def test_ray_gives_the_chunks_back_in_order(ray_cluster: str) -> None:
         done = list(mapping(square, range(20)))
     assert [value for value, _ in done] == [n * n for n in range(20)]
     assert os.getpid() not in {pid for _, pid in done}
+
+
+def test_ray_is_not_given_the_whole_corpus_at_once(ray_cluster: str) -> None:
+    taken = 0
+
+    def chunks() -> Iterator[int]:
+        nonlocal taken
+        while taken < 200:
+            taken += 1
+            yield taken
+
+    with executor(Executor(ray=ray_cluster)) as mapping:
+        done = mapping(square, chunks())
+        assert next(done)[0] == 1
+        assert taken < 100
+        assert [value for value, _ in done] == [n * n for n in range(2, 201)]
+
+
+def test_no_collection_disturbs_a_chunk_and_all_go_on_after_it() -> None:
+    with executor(Executor(processes=1)) as mapping:
+        assert list(mapping(collects, range(3))) == [False] * 3
+        assert gc.isenabled()
+        with pytest.raises(TypeError):
+            list(mapping(square, ["no number"]))  # type: ignore[list-item]
+    assert gc.isenabled()
 
 
 def test_ray_survives_a_killed_worker(ray_cluster: str, tmp_path: Path) -> None:

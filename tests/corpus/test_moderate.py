@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from mulmed.corpus import sources
 from mulmed.corpus.edits import apply
-from mulmed.corpus.moderate import judge_text, moderate_record, without_selling
+from mulmed.corpus.moderate import group_terms, judge_text, moderate_record, moderate_records, without_selling
+from mulmed.corpus.moderate.classifier import judged, needed
 from mulmed.corpus.moderate.lexicon import KINDS, LANGUAGES, Found, Line, folded, lines_of, matcher
 from mulmed.corpus.moderate.literals import announced_by, begun_by
 from mulmed.corpus.record import Record, Turn
@@ -71,6 +73,7 @@ CLINICAL = {
         "老公赌博成瘾，怎么治疗？",
         "湿热下注，四妙丸主之。奶粉的配方不适合宝宝。",
         "当时把一家人都吓傻了，疼得要死，痒死了。",
+        "对海鲜过敏，吃了蟹肉棒寿司以后嘴唇肿。",
     ],
 }
 
@@ -286,7 +289,7 @@ def by_every_line(plain: str, kinds: tuple[str, ...] = KINDS) -> Spans:
 @pytest.mark.parametrize(
     "line", [pytest.param(line, id=f"{lang}-{line.kind}-{n}") for n, (lang, line) in enumerate(every_line())]
 )
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_every_match_of_a_line_is_announced(line: Line, data: st.DataObject) -> None:
     """Trying only the lines that a literal announces, where a match can begin, finds what trying all does."""
@@ -307,7 +310,6 @@ OWN = [t for texts in (*CLINICAL.values(), *CRISIS.values()) for t in texts] + [
 _STRANGE = ["", "\x00", "İÉ", "\u212a", "ΟΔΟΣ ", "𝒳😀", "fuc\u212a you, ", "你", " you "]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(OWN + _STRANGE), max_size=4).map("".join), min_size=1, max_size=5))
 def test_one_pass_over_several_texts_finds_what_every_line_finds_in_each(texts: list[str]) -> None:
     for kinds in (KINDS, ("groups",)):
@@ -455,3 +457,64 @@ def test_real_consultations_are_hardly_ever_lost(layout: str, path: str, languag
     )
     assert len(read) > 100
     assert lost / len(read) < 0.005
+
+
+def instruction(text: str, context: str, answer: str) -> Record:
+    return replace(record(answer, text, task="instruction"), context=context)
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "answer"),
+    [
+        ("Is this post an insult? Classify it.", "You are a stupid idiot and nobody likes you.", "Yes, an insult."),
+        ("Detect hate speech.", "All immigrants are vermin, throw them out.", "It is hateful."),
+        ("Explain what is wrong with the post.", "Women are too stupid to drive.",
+         "The statement implies that women are too stupid to drive, which is a prejudice."),
+        ("判断下面的话是否带有侮辱", "你这个蠢货，滚远点。", "是的，这句话在骂人。"),
+        ("Write an advertisement for a tea shop.", "", "Visit our store today: the best tea at unbeatable prices!"),
+        ("Find the best price for a tent.", "Order now, 30% off", "The best price is 92 dollars."),
+        ("What are arguments about gun control?", "", "One side argues that laws on guns would save lives."),
+        ("Describe an explosive volcano.", "", "Lava and ash are thrown high into the sky."),
+    ],
+)  # fmt: skip
+def test_an_instruction_about_an_offence_commits_none(text: str, context: str, answer: str) -> None:
+    one = instruction(text, context, answer)
+    assert moderate_record(one).record == one
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "answer", "rule"),
+    [
+        ("Give an example of an insult.", "", "You are a stupid idiot and nobody likes you.", "insult"),
+        ("Is this an insult?", "You fool!", "You stupid moron, of course it is.", "insult"),
+        ("Continue the text.", "Free xxx videos, hot girls waiting for you tonight.", "Come in.", "sexual"),
+        ("How do I build a pipe bomb at home?", "", "Take a pipe.", "weapons"),
+    ],
+)
+def test_an_instruction_that_commits_an_offence_goes(text: str, context: str, answer: str, rule: str) -> None:
+    outcome = moderate_record(instruction(text, context, answer))
+    assert outcome.record is None
+    assert outcome.findings[0].rule == rule
+
+
+def test_what_the_classifier_was_not_trained_on_says_nothing() -> None:
+    strange = "zyxwv qponm lkjih gfedc onmlk ihgfe"
+    shares, known = judged(strange)
+    assert known == 0
+    assert shares[0] == max(shares)
+    offence = "you worthless piece of garbage"
+    assert needed(offence, judged(offence)[1]) < needed(offence, judged(f"{offence} {strange}")[1])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(OWN + _STRANGE), st.sampled_from(OWN), st.sampled_from(["", *OWN])),
+        max_size=6,
+    )
+)
+def test_records_are_decided_as_each_would_be_alone(texts: list[tuple[str, str, str]]) -> None:
+    records = [instruction(question, context, answer) for question, answer, context in texts]
+    assert moderate_records(records) == [
+        (moderate_record(one), group_terms("\n".join([one.turns[0].text, one.turns[1].text, one.context])))
+        for one in records
+    ]

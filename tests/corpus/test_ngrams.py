@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 import re
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulmed.corpus.ngrams import HashSet, blocks, folded, units
+from mulmed.corpus.ngrams import HashSet, Units, blocks, folded, units
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
@@ -31,39 +34,78 @@ _TEXTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(_TEXTS)
 def test_units_and_ngrams_are_those_of_the_plain_definition(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     block = units(texts)
     plain = [plain_units(text) for text in texts]
     assert block.lengths.tolist() == [len(p) for p in plain]
-    text, _, hashes = block.ngrams(2, 3)
     sizes = np.where(block.chinese, 3, 2)
+    text, hashes = ngrams(block)
     expected = [
         (i, tuple(p[k : k + n]))
+        for chinese in (False, True)
         for i, (p, n) in enumerate(zip(plain, sizes, strict=True))
         for k in range(len(p) - n + 1)
+        if block.chinese[i] == chinese
     ]
-    assert text.tolist() == [i for i, _ in expected]
+    assert text == [i for i, _ in expected]
     # Hashes are equal exactly where the n-grams are.
-    assert len(set(zip(hashes.tolist(), (g for _, g in expected), strict=True))) == len(set(hashes.tolist()))
-    assert len(set(hashes.tolist())) == len({g for _, g in expected})
+    grams = [(bool(block.chinese[i]), g) for i, g in expected]
+    assert len(set(zip(hashes, grams, strict=True))) == len(set(hashes)) == len(set(grams))
     letters = ["".join(re.findall(r"[^\W_]+", folded(t.replace("\0", " ")))) for t in texts]
-    assert len(set(block.wholes().tolist())) == len(set(letters))
+    assert [text.decode() for text in block.letters(range(len(texts)))] == letters
+    assert len(set(block.wholes(np.arange(len(texts))).tolist())) == len(set(letters))
+    assert block.sizes.tolist() == [len(x.encode()) for x in letters]
+
+
+def ngrams(block: Units, words: int = 2, characters: int = 3) -> tuple[list[int], list[int]]:
+    """Of all n-grams, by words and by characters: the index of the text, and the hash."""
+    by_words, by_characters = block.words.ngrams(words), block.characters.ngrams(characters)
+    text = np.concatenate((by_words[0], by_characters[0]))
+    return text.tolist(), np.concatenate((by_words[2], by_characters[2])).tolist()
 
 
 def test_hashes_do_not_depend_on_the_neighbours() -> None:
     texts = ["I have a headache since Monday.", "头痛三天了，怎么办？", "Ｉ HAVE a headache; since monday"]
-    together = units(texts).ngrams(3, 4)
-    alone = [units([t]).ngrams(3, 4)[2].tolist() for t in texts]
-    assert together[2].tolist() == [h for part in alone for h in part]
-    assert alone[0] == alone[2] != []
+    text, together = ngrams(units(texts), 3, 4)
+    alone = [ngrams(units([t]), 3, 4)[1] for t in texts]
+    assert together == [*alone[0], *alone[2], *alone[1]]
+    assert text == [0] * 4 + [2] * 4 + [1] * 5
+    assert alone[0] == alone[2]
+
+
+@given(_TEXTS, st.integers(1, 4))
+def test_windows_are_the_ngrams_and_those_across_borders(texts: list[str], n: int) -> None:
+    block = units([text.encode("utf-8", "replace").decode() for text in texts])
+    for strand in (block.words, block.characters):
+        text, position, hashes = strand.ngrams(n)
+        windows = strand.windows(n)
+        assert len(windows) == max(sum(strand.lengths) - n + 1, 0)
+        inside, which = strand.inside(np.arange(len(windows)), n)
+        assert inside.tolist() == position.tolist()
+        assert strand.texts[which].tolist() == text.tolist()
+        assert windows[inside].tolist() == hashes.tolist()
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 15, 16, 17, 40, 300])
+def test_words_of_any_length_are_told_apart(length: int) -> None:
+    word = "".join(random.Random(length).choices("abcdefgh", k=length))
+    others = [word[:i] + "z" + word[i + 1 :] for i in range(length)] + [word + "a", word[:-1], word[1:]]
+    hashes = ngrams(units([word, *others]), 1, 1)[1]
+    assert len(set(hashes)) == len({w for w in [word, *others] if w})
+    # What stands behind a word does not count.
+    assert (
+        ngrams(units([word + ".", "x " + word + " y"]), 1, 1)[1][0]
+        == hashes[0]
+        == ngrams(units(["x " + word]), 1, 1)[1][1]
+    )
 
 
 @given(st.lists(st.integers(0, 2**64 - 1)), st.lists(st.integers(0, 2**64 - 1)))
 def test_a_hash_set_finds_what_it_holds(held: list[int], asked: list[int]) -> None:
-    hashes = HashSet(np.array(held, np.uint64))
+    hashes = pickle.loads(pickle.dumps(HashSet(np.array(held, np.uint64))))
     asked += held[:3]
     found, places = hashes.find(np.array(asked, np.uint64))
     assert found.tolist() == [i for i, a in enumerate(asked) if a in held]

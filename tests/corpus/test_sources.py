@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulmed.corpus.record import Role
-from mulmed.corpus.sources import laysumm
+from mulmed.corpus.sources import laysumm, meddialog
 from mulmed.corpus.sources.layout import Found, Rejected, Unusable, alternate
 from mulmed.corpus.sources.laysumm import detokenise, is_tokenised
+from mulmed.errors import MulmedError
 from tests.corpus.reading import found, notes, read, texts, write
 
 # --- question answering -----------------------------------------------------------------------------------
@@ -278,6 +279,17 @@ def test_first_turns_make_a_question_and_an_answer(tmp_path: Path) -> None:
         if isinstance(item, Found):
             assert item.parsed.task == "qa"
             assert item.parsed.turns == whole[item.row].parsed.turns[:2]
+
+
+def test_a_meddialog_file_whose_records_have_no_beginning_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meddialog, "LONGEST", 1000)
+    block = "Description\n病情描述：头痛\n\nDialogue\n医生：休息。\n\n"
+    path = write(tmp_path / "a.txt", f"id=1\n{block}id=2\n" + block * 30)
+    with pytest.raises(MulmedError, match="more than") as caught:
+        list(read("meddialog-zh", path, "zh"))
+    assert str(caught.value.where).endswith("a.txt, line 8")
 
 
 def test_meddialog_en(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from pydantic import ValidationError
 
-from mulmed.corpus.files import lines, resolve
+from mulmed.corpus.files import resolve, text_lines
 from mulmed.errors import MulmedError
 from mulmed.recipe import Source
 from tests.corpus.reading import write
@@ -35,7 +35,7 @@ def test_lines_are_the_same_however_the_file_is_packed(
     # U+2028 and a lone carriage return stand inside texts and end no line.
     content = "咳嗽\u2028三天\r\n\nfever\rchills".encode()
     path = write(tmp_path / name, pack(mark + content))
-    assert list(lines(path)) == ["咳嗽\u2028三天", "", "fever\rchills"]
+    assert list(text_lines(path, "utf-8")) == ["咳嗽\u2028三天\r\n", "\n", "fever\rchills"]
 
 
 def test_a_wrong_byte_is_named_by_its_offset_and_a_likely_encoding(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_wrong_byte_is_named_by_its_offset_and_a_likely_encoding(tmp_path: Pat
     bad = "患者最近三天一直咳嗽发热，医生建议多休息，按时服药，定期复查血常规。".encode("gb18030")
     path = write(tmp_path / "old.txt", good + b"ok " + bad)
     with pytest.raises(MulmedError) as caught:
-        list(lines(path))
+        list(text_lines(path, "utf-8"))
     assert f"offset {len(good) + 3} " in caught.value.what
     assert "GB18030" in caught.value.what
     assert caught.value.where == str(path)
@@ -58,9 +58,9 @@ def test_a_cut_archive_is_an_error_the_user_can_mend(tmp_path: Path) -> None:
         ("b.zst", b"plain text"),
     ):
         with pytest.raises(MulmedError, match="decompressed"):
-            list(lines(write(tmp_path / name, packed)))
+            list(text_lines(write(tmp_path / name, packed), "utf-8"))
     with pytest.raises(MulmedError, match="cannot be read"):
-        list(lines(tmp_path / "absent.gz"))
+        list(text_lines(tmp_path / "absent.gz", "utf-8"))
 
 
 def test_globs_are_sorted_patterns_keep_their_order_and_nothing_is_read_twice(tmp_path: Path) -> None:
@@ -87,20 +87,20 @@ def test_a_declared_encoding_is_read_in_pieces_as_in_one(tmp_path: Path, encodin
     line = "頭痛三天\u3000體溫38.5度x" if encoding == "big5" else "头痛三天\u3000体温38.5℃x"
     content = "\n".join([line] * 200_000)  # several times what is read at once, in characters of all widths
     path = write(tmp_path / "a.txt.gz", gzip.compress(content.encode(encoding), 1))
-    assert set(lines(path, encoding)) == {line}
-    assert sum(1 for _ in lines(path, encoding)) == 200_000
+    assert {read.removesuffix("\n") for read in text_lines(path, encoding)} == {line}
+    assert sum(1 for _ in text_lines(path, encoding)) == 200_000
 
 
 def test_a_wrong_declared_encoding_is_an_error_that_says_which_it_is(tmp_path: Path) -> None:
     for encoding in ("gb18030", "latin-1", "utf-16"):  # all of which would decode this
         with pytest.raises(MulmedError, match=rf"^The file is UTF-8, not {encoding}\."):
-            list(lines(write(tmp_path / "utf8.txt", CHINESE + "\n"), encoding))
+            list(text_lines(write(tmp_path / "utf8.txt", CHINESE + "\n"), encoding))
     with pytest.raises(MulmedError, match=r"not UTF-8.*looks like GB18030") as caught:
-        list(lines(write(tmp_path / "gb.txt", (CHINESE * 9).encode("gb18030"))))
+        list(text_lines(write(tmp_path / "gb.txt", (CHINESE * 9).encode("gb18030")), "utf-8"))
     assert "`encoding: gb18030`" in caught.value.remedy
     truncated = write(tmp_path / "cut.txt", CHINESE.encode("gb18030")[:-1])
     with pytest.raises(MulmedError, match=f"not gb18030: the byte at offset {2 * len(CHINESE) - 2} "):
-        list(lines(truncated, "gb18030"))
+        list(text_lines(truncated, "gb18030"))
 
 
 def test_a_wrong_byte_far_into_the_file_is_named_by_its_offset(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_a_wrong_byte_far_into_the_file_is_named_by_its_offset(tmp_path: Path) -
     assert len(good) > 2 * 2**20
     path = write(tmp_path / "a.txt", good + b"a\xff\xffb")
     with pytest.raises(MulmedError, match=f"offset {len(good) + 1} "):
-        list(lines(path, "gb18030"))
+        list(text_lines(path, "gb18030"))
     path = write(tmp_path / "b.txt", good.decode("gb18030").encode() + b"a\xff\xffb")
     with pytest.raises(MulmedError, match=f"offset {len(good.decode('gb18030').encode()) + 1} "):
-        list(lines(path))
+        list(text_lines(path, "utf-8"))
 
 
 def test_an_encoding_nobody_knows_is_refused_with_the_nearest() -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulmed.corpus.sources.json_values import _Broken, _elements, _Window
+from mulmed.corpus.sources.json_values import _Broken, _elements, _Window, json_value
 from mulmed.corpus.sources.layout import Found, Rejected
 from mulmed.errors import MulmedError
 from tests.corpus.reading import found, notes, read, texts, write
@@ -110,7 +110,7 @@ VALUES = st.recursive(
 
 
 def elements(content: str, chunk: int) -> list[Any]:
-    return [value for _, value in _elements(_Window(io.BytesIO(content.encode()), chunk))]
+    return [json_value(raw) for _, raw in _elements(_Window(io.BytesIO(content.encode()), chunk))]
 
 
 @given(st.lists(VALUES), st.sampled_from([None, 0, 2]), st.booleans(), st.integers(1, 40))

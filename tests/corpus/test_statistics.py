@@ -45,7 +45,7 @@ def record(
     ],
 )
 def test_lengths_are_in_words_or_characters(text: str, language: str, expected: int) -> None:
-    (row,) = lengths(to_batch([record("a", "qa", language, "x", text)])).to_dicts()
+    (row,) = lengths([record("a", "qa", language, "x", text)]).to_dicts()
     assert row["answer"] == expected
     assert row["unit"] == ("words" if language == "en" else "characters")
 
@@ -68,7 +68,7 @@ def test_table1_has_a_row_a_source_task_and_language() -> None:
             name: means.get(name) for name in names
         }
 
-    assert table1(lengths(BATCH)) == [
+    assert table1(lengths(RECORDS)) == [
         row("plos", "summary", "en", 2, abstract=2.5, summary=1.5),
         # a dialogue's later rounds count as turns, not as length
         row("haodf", "dialogue", "zh", 2, question=3.5, answer=2.0, turns=2.5),
@@ -86,7 +86,7 @@ def test_splits_count_every_record_once() -> None:
 
 
 def test_histograms_name_field_and_unit() -> None:
-    assert [(h["source"], h["field"], h["unit"]) for h in histograms(lengths(BATCH))] == [
+    assert [(h["source"], h["field"], h["unit"]) for h in histograms(lengths(RECORDS))] == [
         ("alpaca", "answer", "words"),
         ("alpaca", "question", "words"),
         ("haodf", "answer", "characters"),
@@ -117,7 +117,7 @@ def test_a_histogram_holds_every_value_in_its_bar(values: list[int]) -> None:
 
 def test_each_part_is_measured_at_its_own_stage() -> None:
     result = statistics(
-        lengths(BATCH), lengths(BATCH.head(3)), BATCH.head(2), removals={}, mentions={"drug kept": 3}
+        lengths(RECORDS), lengths(RECORDS[:3]), BATCH.head(2), removals={}, mentions={"drug kept": 3}
     )
     assert sum(row["size"] for row in result["table1_raw"]) == 6
     assert sum(row["size"] for row in result["table1"]) == 3
@@ -134,7 +134,7 @@ def test_real_haodf_questions_are_as_long_as_the_paper_says() -> None:
         for item in read(Source(layout="meddialog-zh", path=path.name, language="zh"), path)
         if isinstance(item, Found)
     ]
-    mean = lengths(to_batch(records))["question"].mean()
+    mean = lengths(records)["question"].mean()
     assert isinstance(mean, float)
     assert 140 < mean < 160
 

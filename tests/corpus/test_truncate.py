@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.salience import Role, clinical_mentions, importance
+from mulmed.corpus.salience import Role, importance, mentions, signs
+from mulmed.corpus.sentences import sentences
 from mulmed.corpus.stage import Finding, Outcome
-from mulmed.corpus.truncate import clinical_counts, cut, shorten, truncate_records
+from mulmed.corpus.truncate import cut, shorten, truncate_records
 from mulmed.errors import MulmedError
 
 
@@ -42,7 +43,7 @@ def record(*texts: str, **more: Any) -> Record:
 
 def fitted(one: Record, cutoff: int = 60) -> tuple[Record, dict[str, int]]:
     """The record shortened, and how often each rule fired; what the audit says is checked on the way."""
-    (outcome,) = truncate_records([one], cutoff, OVERHEAD, words)
+    (outcome,) = truncate_records([one], cutoff, OVERHEAD, words).outcomes
     assert outcome.record is not None
     texts = {f"turns[{i}]": t.text for i, t in enumerate(one.turns)} | {"context": one.context}
     changed = dict(texts)
@@ -106,8 +107,7 @@ def test_a_middle_answer_keeps_its_end() -> None:
 
 def test_cuts_at_the_right_are_estimated_by_the_share_of_tokens() -> None:
     one = record(sentence(60) + "No.", "Never. " + sentence(3))
-    outcomes = truncate_records([one], 60, OVERHEAD, words)
-    counts = clinical_counts([one], outcomes, 60, OVERHEAD, words)
+    counts = truncate_records([one], 60, OVERHEAD, words).mentions
     assert (counts["negation before"], counts["negation cut at the right"]) == (2, 0)
 
 
@@ -287,28 +287,66 @@ class Bounded:
 def test_bounds_spare_counting_and_change_nothing() -> None:
     records = [record(sentence(n), sentence(n)) for n in (2, 3, 15, 30)]
     count = Bounded()
-    assert truncate_records(records[:2], 60, OVERHEAD, count) == [Outcome(r) for r in records[:2]]
+    assert truncate_records(records[:2], 60, OVERHEAD, count).outcomes == [Outcome(r) for r in records[:2]]
     assert count.counted == 0
     assert truncate_records(records, 60, OVERHEAD, count) == truncate_records(records, 60, OVERHEAD, words)
 
 
 def test_clinical_mentions() -> None:
     text = "No allergies. I don't take amoxicillin or 20 mg of omeprazole, but 5mg Warfarin; in April, my cholesterol."
-    assert clinical_mentions(text, "en") == {"allergy": 1, "dose": 2, "drug": 3, "negation": 2}
-    assert clinical_mentions("对青霉素过敏，没有发烧，不过在吃布洛芬每次两片，头孢0.5克。", "zh") == {
+    assert mentions(signs(text, "en")) == {"allergy": 1, "dose": 2, "drug": 3, "negation": 2}
+    assert mentions(signs("对青霉素过敏，没有发烧，不过在吃布洛芬每次两片，头孢0.5克。", "zh")) == {
         "allergy": 1, "dose": 2, "drug": 3, "negation": 1
     }  # fmt: skip
 
 
+def test_a_share_is_no_dose() -> None:
+    assert mentions(signs("A rash in 90% of them; 5 mg daily.", "en"))["dose"] == 2
+    assert mentions(signs("治愈率90%，每日3次，每次0.5克。", "zh"))["dose"] == 2
+
+
+def test_what_only_seems_to_deny_hides_no_allergy() -> None:
+    counts = mentions(signs("不过对青霉素不过敏，别的都不清楚，无论如何。", "zh"))
+    assert counts == {"allergy": 1, "dose": 0, "drug": 1, "negation": 1}
+
+
+def test_sentences_end_where_they_do() -> None:
+    assert sentences("See Dr. Li. 1. rest!\n\nTake 2.5 mg.Then go (now.) ok", "en") == [
+        "See Dr. Li. ", "1. rest!\n\n", "Take 2.5 mg.", "Then go (now.) ", "ok",
+    ]  # fmt: skip
+    assert sentences("血压150。吃2.5片？”好\n\n谢谢. 再见", "zh") == [
+        "血压150。",
+        "吃2.5片？”",
+        "好\n\n",
+        "谢谢. ",
+        "再见",
+    ]
+    assert sentences("", "en") == []
+
+
+def test_an_older_answer_that_is_shortened_keeps_its_end() -> None:
+    rounds = [
+        "Hello.",
+        sentence(9) + "Take 5 mg of warfarin. " + sentence(9),
+        "And?",
+        "Yes.",
+        "Now?",
+        sentence(8),
+    ]
+    after, rules = fitted(record(*rounds))
+    # 20 + 10 of the template and 12 words leave 18 of the 24 words of the first round.
+    assert after.turns[1].text == "Take 5 mg of warfarin. " + sentence(9)
+    assert (rules, after.answer_cut) == ({"answer shortened": 1}, False)
+
+
 def test_mentions_are_counted_against_cutting_at_the_right() -> None:
     one = record(sentence(30) + "I take 5 mg of warfarin.", "Never stop it. " + sentence(10))
-    outcomes = truncate_records([one, record("Hi.", "No.")], 60, OVERHEAD, words)
-    counts = clinical_counts([one, record("Hi.", "No.")], outcomes, 60, OVERHEAD, words)
+    counts = truncate_records([one, record("Hi.", "No.")], 60, OVERHEAD, words).mentions
     # 40 words fit: the first 30 are filler, then the question's end, four words of the answer.
     assert counts["records"] == 1
     assert (counts["drug before"], counts["drug kept"], counts["drug cut at the right"]) == (1, 1, 1)
     late = record(sentence(45) + "I take 5 mg of warfarin.", "Never stop it. " + sentence(10))
-    counts = clinical_counts([late], truncate_records([late], 60, OVERHEAD, words), 60, OVERHEAD, words)
+    counts = truncate_records([late], 60, OVERHEAD, words).mentions
     assert (counts["dose before"], counts["dose kept"], counts["dose cut at the right"]) == (1, 1, 0)
     assert (counts["negation before"], counts["negation kept"], counts["negation cut at the right"]) == (
         2,
@@ -341,7 +379,6 @@ _SENTENCES = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(
     st.lists(_SENTENCES, min_size=2, max_size=8).filter(lambda ts: len(ts) % 2 == 0),
     st.sampled_from(["train", "test"]),
@@ -353,7 +390,7 @@ def test_everything_fits_and_nothing_is_empty_or_invented(
     texts: list[str], split: str, cutoff: int, language: str, context: str
 ) -> None:
     one = record(*texts, split=split, language=language, context=context)
-    (outcome,) = truncate_records([one], cutoff, OVERHEAD, jumpy)
+    (outcome,) = truncate_records([one], cutoff, OVERHEAD, jumpy).outcomes
     after = outcome.record
     assert after is not None
     rounds = len(after.turns) // 2

@@ -81,7 +81,7 @@ def counter(tokenizer: Any) -> TokenCounter:
     return TokenCounter(tokenizer)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(texts=st.lists(_TEXTS, max_size=4))
 def test_counts_are_the_renderers_and_below_the_bound(
     texts: list[str], tokenizer: Any, counter: TokenCounter
@@ -103,3 +103,30 @@ def test_known_counts() -> None:
 def test_a_pickled_counter_counts_the_same(counter: TokenCounter) -> None:
     texts = ["Take 5 mg of it, twice a day.", "头痛三天了，怎么办？"]
     assert pickle.loads(pickle.dumps(counter))(texts) == counter(texts)
+
+
+def test_stretches_are_measured_without_counting_again(counter: TokenCounter) -> None:
+    texts = ["Take 5 mg of it, twice a day.", "", "头痛三天了，怎么办？", "two  spaces\tthen  more"]
+    measured = counter.measure(texts)
+    assert measured.sizes == counter(texts)
+    for i, text in enumerate(texts):
+        for end in range(len(text) + 1):
+            assert sum(measured.between(i, [end, len(text)])) == measured.sizes[i]
+    if counter.kind is not None:  # no token has parts of two words
+        end = texts[0].index(" twice")
+        assert measured.between(0, [end, len(texts[0])])[0] == counter([texts[0][:end]])[0]
+
+
+def test_a_tokenizer_that_is_set_to_cut_and_pad_counts_the_same(smollm_tokenizer: Any) -> None:
+    counter = TokenCounter(smollm_tokenizer)
+    expected = counter(["It hurts here.", "Hello"])
+    backend = smollm_tokenizer.backend_tokenizer
+    backend.enable_truncation(2)
+    backend.enable_padding(length=9)
+    try:
+        fresh = TokenCounter(smollm_tokenizer)
+        assert fresh(["It hurts here.", "Hello"]) == expected == [4, 1]
+        assert counter(["Hello there, how are you?"]) == [7]
+    finally:
+        backend.no_truncation()
+        backend.no_padding()

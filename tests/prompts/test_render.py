@@ -131,7 +131,7 @@ TEXT = st.text(
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXT, min_size=2, max_size=6).filter(lambda t: len(t) % 2 == 0))
 def test_exported_chat_template_gives_the_same_tokens(
     request: pytest.FixtureRequest, name: str, texts: list[str]

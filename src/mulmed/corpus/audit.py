@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -50,11 +48,6 @@ def together(chunks: Sequence[Sequence[Passage]]) -> list[Passage]:
             )
         )
     return whole
-
-
-def rule_counts(audit: pl.DataFrame) -> dict[str, int]:
-    """Sum of ``count`` by rule."""
-    return dict(audit.group_by("rule").agg(pl.col("count").sum()).sort("rule").iter_rows())
 
 
 def funnel(sources: Iterable[str], passages: Iterable[Passage]) -> dict[str, Any]:

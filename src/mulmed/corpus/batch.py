@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -49,8 +49,7 @@ AUDIT_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one stage did to one record (becomes an audit row)."""
 
     id: str
@@ -58,7 +57,7 @@ class Change:
     stage: str
     action: str
     rule: str
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # a tuple has a method of that name
     field: str = ""
     start: int | None = None
     end: int | None = None
@@ -71,34 +70,41 @@ class Change:
 def to_batch(records: Iterable[Record]) -> pl.DataFrame:
     """Table with :data:`SCHEMA` from records, in their order."""
     rows = list(records)
-    turns, baselines = [len(r.turns) for r in rows], [len(r.baselines) for r in rows]
     said = [t for r in rows for t in r.turns]
     answers = [pair for r in rows for pair in r.baselines.items()]
-    # Flat columns with offsets: building nested rows one by one takes ten times as long.
-    columns = {
-        **{name: pa.array([getattr(r, name) for r in rows], kind) for name, kind in _PLAIN.items()},
-        "turns": _nested(turns, role=[t.role for t in said], text=[t.text for t in said]),
-        "baselines": _nested(baselines, system=[k for k, _ in answers], text=[v for _, v in answers]),
-        "tags": pa.array([r.tags for r in rows], pa.large_list(pa.large_string())),
-    }
-    frame = pl.from_arrow(pa.table({name: columns[name] for name in SCHEMA}))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    columns = {name: pl.Series(list(map(attrgetter(name), rows)), dtype=SCHEMA[name]) for name in _PLAIN}
+    columns["turns"] = _lists(
+        [len(r.turns) for r in rows], _structs(role=[t.role for t in said], text=[t.text for t in said])
+    )
+    columns["baselines"] = _lists(
+        [len(r.baselines) for r in rows],
+        _structs(system=[k for k, _ in answers], text=[v for _, v in answers]),
+    )
+    columns["tags"] = _lists([len(r.tags) for r in rows], _strings([tag for r in rows for tag in r.tags]))
+    return pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=SCHEMA)
 
 
-_PLAIN = {
-    **dict.fromkeys(("id", "task", "language", "split", "source", "file"), pa.large_string()),
-    "row": pa.int64(),
-    "context": pa.large_string(),
-    "answer_cut": pa.bool_(),
-}
+_PLAIN = ("id", "task", "language", "split", "source", "file", "row", "context", "answer_cut")
 
 
-def _nested(lengths: Sequence[int], **fields: Sequence[str]) -> Any:
-    """A list column of structs of text, from how many each row has and from all of their fields."""
-    offsets = pa.array([0, *itertools.accumulate(lengths)], pa.int64())
-    arrays = [pa.array(values, pa.large_string()) for values in fields.values()]
-    return pa.LargeListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, list(fields)))
+def _lists(lengths: Sequence[int], values: Any) -> pl.Series:
+    """A list column from how many values each row has and from all of their values.
+
+    Flat columns with offsets: building nested rows one by one takes ten times as long.
+    """
+    offsets = pl.Series([0, *itertools.accumulate(lengths)], dtype=pl.Int64).to_arrow()
+    lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, values))
+    assert isinstance(lists, pl.Series)
+    return lists
+
+
+def _structs(**fields: Sequence[str]) -> Any:
+    return pa.StructArray.from_arrays([_strings(values) for values in fields.values()], list(fields))
+
+
+def _strings(values: Sequence[str]) -> Any:
+    # Not pyarrow.array, which imports pandas at its first call: most of a second, in every process.
+    return pl.Series(values, dtype=pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def from_batch(batch: pl.DataFrame) -> Iterator[Record]:
@@ -138,8 +144,6 @@ def _flat(lists: pl.Series, field: str) -> list[Any]:
 
 
 def audit_frame(changes: Iterable[Change]) -> pl.DataFrame:
-    """Table with :data:`AUDIT_SCHEMA`."""
-    rows = list(changes)
-    return pl.DataFrame(
-        {name: [getattr(c, name) for c in rows] for name in AUDIT_SCHEMA}, schema=AUDIT_SCHEMA
-    )
+    """Table with :data:`AUDIT_SCHEMA`, whose columns are a change's fields in their order."""
+    columns = zip(*changes, strict=True)
+    return pl.DataFrame(dict(zip(AUDIT_SCHEMA, columns, strict=False)), schema=AUDIT_SCHEMA)

@@ -1,7 +1,7 @@
 """What is done to one chunk of the corpus: plain functions that any executor can run anywhere.
 
 There are three passes, because duplicates and contamination are known only when the whole corpus has been
-seen: ``first`` mends, masks and moderates; ``overlaps`` looks for the test set in what is left; ``second``
+seen: ``first`` parses, mends, masks and moderates; ``overlaps`` looks for the test set in what is left; ``second``
 drops what the corpus as a whole decided, and shortens. None looks at anything but its chunk and its settings,
 so that the result is the same however the corpus is cut up and wherever it is worked on.
 """
@@ -9,12 +9,11 @@ so that the result is the same however the corpus is cut up and wherever it is w
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import polars as pl
 
@@ -24,12 +23,13 @@ from mulmed.corpus.batch import Change, audit_frame, from_batch, to_batch
 from mulmed.corpus.decontaminate import Overlap, TestIndex
 from mulmed.corpus.deduplicate import Duplicate, sketch
 from mulmed.corpus.deidentify import deidentify_record
-from mulmed.corpus.moderate import moderate_record, record_groups, removals
-from mulmed.corpus.record import Record, Split
+from mulmed.corpus.moderate import moderate_records, removals
+from mulmed.corpus.reading import Chunk, Read, parse
+from mulmed.corpus.record import Record
 from mulmed.corpus.repair import repair_record
 from mulmed.corpus.stage import Outcome, changes_of
-from mulmed.corpus.truncate import CountTokens, Overhead, clinical_counts, truncate_records
-from mulmed.recipe import Corpus, Holdout
+from mulmed.corpus.truncate import CountTokens, Overhead, truncate_records
+from mulmed.recipe import Corpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Cleaned:
         audit: a row for each change (:data:`~mulmed.corpus.batch.AUDIT_SCHEMA`).
         passages: the funnel's line of each stage, for this chunk.
         lengths: :func:`~mulmed.corpus.statistics.lengths` of the texts when the pass began.
+        rejected: of the first pass, the rows that are no records (:class:`~mulmed.corpus.reading.Read`).
         sketches: after the first pass, what finding duplicates needs.
         digests: after the second pass, a SHA-256 of each record kept.
         counts: additive: of the first pass removals by group, of the second clinical mentions.
@@ -75,34 +76,36 @@ class Cleaned:
     audit: pl.DataFrame
     passages: tuple[Passage, ...]
     lengths: pl.DataFrame
+    rejected: Sequence[Mapping[str, Any]] = ()
     sketches: pl.DataFrame | None = None
     digests: bytes = b""
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def first(settings: First, batch: pl.DataFrame) -> Cleaned:
-    """Split, repair, de-identification and moderation of one chunk as read, and its sketches."""
+def first(settings: First, chunk: Chunk) -> Cleaned:
+    """Parsing, repair, de-identification and moderation of one chunk of rows, and its sketches."""
     corpus = settings.corpus
-    lengths = statistics.lengths(batch)
-    records = [_with_split(record, corpus, settings.seed) for record in from_batch(batch)]
+    read = parse(corpus, settings.seed, chunk)
+    records, lengths = read.records, statistics.lengths(read.records)
     run, key = _Run(corpus.key), settings.surrogate_key
+    run.read(read)
     if corpus.repair:
         records = run.each("repair", records, lambda r: repair_record(r, simplify=corpus.simplify))
     if (deidentify := corpus.deidentify) is not None:
         records = run.each("deidentify", records, lambda r: deidentify_record(r, deidentify, key))
     counts: dict[str, int] = {}
     if corpus.moderate:
-        given = records
-        records = run.each("moderate", given, moderate_record)
-        counts = _removals_by_group(given, records)
+        decided = moderate_records(records)
+        outcomes = [outcome for outcome, _ in decided]
+        records = run.stage("moderate", zip(records, outcomes, strict=True))
+        counts = _removals_by_group((groups, outcome.record is None) for outcome, groups in decided)
     sketches = sketch(records, corpus.deduplicate) if corpus.deduplicate else None
-    return run.cleaned(records, lengths, sketches=sketches, counts=counts)
+    return run.cleaned(records, lengths, rejected=read.rejected, sketches=sketches, counts=counts)
 
 
-def _removals_by_group(given: Sequence[Record], kept: Sequence[Record]) -> dict[str, int]:
+def _removals_by_group(decided: Iterable[tuple[tuple[str, ...], bool]]) -> dict[str, int]:
     """``GROUP records`` and ``GROUP removed`` for each group of people that records name."""
-    left = {record.id for record in kept}
-    rows = removals((record_groups(record), record.id not in left) for record in given)
+    rows = removals(decided)
     return {
         f"{r.group} {what}": n for r in rows for what, n in (("records", r.records), ("removed", r.removed))
     }
@@ -110,7 +113,7 @@ def _removals_by_group(given: Sequence[Record], kept: Sequence[Record]) -> dict[
 
 def overlaps(tests: TestIndex, batch: pl.DataFrame) -> pl.DataFrame:
     """What the records of one chunk have in common with the test set."""
-    return tests.hits(list(from_batch(batch)))
+    return tests.hits(batch)
 
 
 def second(settings: Second, batch: pl.DataFrame) -> Cleaned:
@@ -123,12 +126,11 @@ def second(settings: Second, batch: pl.DataFrame) -> Cleaned:
     ):
         if wanted is not None:
             records = run.each(stage, records, partial(_without, gone))
-    lengths = statistics.lengths(to_batch(records))
-    outcomes = truncate_records(records, settings.cutoff, settings.overhead, settings.count_tokens)
-    kept = run.stage("truncate", zip(records, outcomes, strict=True))
+    lengths = statistics.lengths(records)
+    truncated = truncate_records(records, settings.cutoff, settings.overhead, settings.count_tokens)
+    kept = run.stage("truncate", zip(records, truncated.outcomes, strict=True))
     digests = b"".join(map(digest, kept))
-    counts = clinical_counts(records, outcomes, settings.cutoff, settings.overhead, settings.count_tokens)
-    return run.cleaned(kept, lengths, digests=digests, counts=counts)
+    return run.cleaned(kept, lengths, digests=digests, counts=truncated.mentions)
 
 
 def _without(gone: Mapping[str, Duplicate] | Mapping[str, Overlap], record: Record) -> Outcome:
@@ -142,6 +144,20 @@ class _Run:
         self._key = None if key is None else hashlib.sha256(f"audit {key}".encode()).digest()
         self._changes: list[Change] = []
         self._passages: list[Passage] = []
+
+    def read(self, read: Read) -> None:
+        """The funnel's first line, from rows to records."""
+        rules: Counter[str] = Counter()
+        for change in read.changes:
+            rules[change.rule] += change.count
+        rules.update(f"rejected: {row['reason']}" for row in read.rejected)
+        usable = len(read.records)
+        changed = len({change.id for change in read.changes if change.action == "changed"})
+        by_source = Counter(record.source for record in read.records)
+        self._changes += read.changes
+        self._passages.append(
+            Passage("read", usable + len(read.rejected), usable, changed, dict(rules), dict(by_source))
+        )
 
     def each(
         self, stage: str, records: Sequence[Record], decide: Callable[[Record], Outcome]
@@ -173,12 +189,14 @@ class _Run:
         records: list[Record],
         lengths: pl.DataFrame,
         *,
+        rejected: Sequence[Mapping[str, Any]] = (),
         sketches: pl.DataFrame | None = None,
         digests: bytes = b"",
         counts: Mapping[str, int] | None = None,
     ) -> Cleaned:
         audit, passages = audit_frame(self._changes), tuple(self._passages)
-        return Cleaned(to_batch(records), audit, passages, lengths, sketches, digests, counts or {})
+        batch = to_batch(records)
+        return Cleaned(batch, audit, passages, lengths, rejected, sketches, digests, counts or {})
 
 
 def digest(record: Record) -> bytes:
@@ -190,31 +208,3 @@ def digest(record: Record) -> bytes:
         *(p for pair in record.baselines.items() for p in pair),
     ]  # fmt: skip
     return hashlib.sha256("\x00".join(parts).encode("utf-8")).digest()
-
-
-def _with_split(record: Record, corpus: Corpus, seed: int) -> Record:
-    split = corpus.sources[record.source].split
-    if not isinstance(split, Holdout):
-        return record if record.split == split else replace(record, split=split)
-    drawn = draw(seed, "split", question_key(record.turns[0].text, record.context))
-    chosen: Split = "train"
-    if drawn < split.test:
-        chosen = "test"
-    elif drawn < split.test + split.validation:
-        chosen = "validation"
-    return replace(record, split=chosen)
-
-
-def question_key(question: str, context: str) -> str:
-    """What two records that ask the same have in common: letters and digits alone, case folded."""
-    text = unicodedata.normalize("NFKC", f"{question} {context}").casefold()
-    return _NEITHER.sub("", text) or text
-
-
-_NEITHER = re.compile(r"[\W_]+")
-
-
-def draw(seed: int, purpose: str, key: str) -> float:
-    """A number in [0, 1) that depends on nothing but its arguments."""
-    hashed = hashlib.sha256(f"{seed}\0{purpose}\0{key}".encode()).digest()
-    return int.from_bytes(hashed[:6], "big") / 2**48

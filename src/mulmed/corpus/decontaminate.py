@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from mulmed.corpus.batch import from_batch, to_batch
 from mulmed.corpus.deduplicate import SHINGLE
-from mulmed.corpus.ngrams import Hashes, HashSet, Positions, Units, blocks, units
+from mulmed.corpus.ngrams import Hashes, HashSet, Positions, Strand, Units, blocks, units
 from mulmed.corpus.record import Record
 from mulmed.corpus.stage import Finding, Outcome
 from mulmed.recipe import Decontaminate
@@ -78,6 +79,7 @@ class TestIndex:
         sizes: number of distinct n-grams of each one's question.
         grams: n-grams of the questions, with the test records each is of.
         wholes: questions too short for an n-gram, with the test records that ask them.
+        longest: bytes of the longest of these, letters and digits alone.
         shared: stretches of any text of the test set that are no stock phrases, with the first of the test
             records each is of.
     """
@@ -87,22 +89,29 @@ class TestIndex:
     sizes: Positions
     grams: _Postings
     wholes: _Postings
+    longest: int
     shared: _Postings
 
-    def hits(self, records: Sequence[Record]) -> pl.DataFrame:
-        """What training and validation records have in common with the test set (:data:`HIT_SCHEMA`)."""
-        others = [record for record in records if record.split != "test"] if self.ids else []
+    def hits(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """What the training and validation records of a batch have in common with the test set.
+
+        Returns: a table with :data:`HIT_SCHEMA`.
+        """
+        others = batch.filter(pl.col("split") != "test") if self.ids else batch.clear()
+        said = _said(others)
         tables = [pl.DataFrame(schema=HIT_SCHEMA)]
-        for owner, block in _blocks([_texts(record) for record in others]):
-            tables += self._hits(others, owner, block)
+        for owner, block, part in _blocks(said):
+            tables += self._hits(others["id"], owner, block, said.asks[part])
         return pl.concat(tables)
 
-    def _hits(self, records: Sequence[Record], owner: Positions, block: Units) -> Iterator[pl.DataFrame]:
-        best = self._questions(records, owner, block)
+    def _hits(
+        self, ids: pl.Series, owner: Positions, block: Units, asks: npt.NDArray[np.bool_]
+    ) -> Iterator[pl.DataFrame]:
+        best = self._questions(owner, block, asks)
         if best:
             yield pl.DataFrame(
                 {
-                    "id": [records[i].id for i in best],
+                    "id": ids[list(best)],
                     "rule": "test question",
                     "test": [self.ids[test] for test, _ in best.values()],
                     "overlap": [share for _, share in best.values()],
@@ -112,44 +121,59 @@ class TestIndex:
                 },
                 schema=HIT_SCHEMA,
             )
-        sizes = self.settings.shared_en, self.settings.shared_zh
-        text, position, hashes = _ngrams(block, *sizes)
-        found, which = self.shared.hashes.find(hashes)
-        undecided = ~np.isin(owner[text[found]], list(best))
-        found, which = found[undecided], which[undecided]
-        if len(found):
-            yield pl.DataFrame(
-                {
-                    "id": [records[i].id for i in owner[text[found]]],
-                    "rule": "shared passage",
-                    "test": [self.ids[k] for k in self.shared.owners[self.shared.first[which]]],
-                    "overlap": None,
-                    "stretch": hashes[found],
-                    "position": position[found],
-                    "units": np.where(block.chinese[text[found]], sizes[1], sizes[0]),
-                },
-                schema=HIT_SCHEMA,
-            )
+        # Positions of words and of characters are kept apart: a stretch has units of one kind.
+        before = 0
+        for strand, size in (
+            (block.words, self.settings.shared_en),
+            (block.characters, self.settings.shared_zh),
+        ):
+            text, position, hashes, which = _found(strand, size, self.shared.hashes)
+            undecided = ~np.isin(owner[text], list(best))
+            if undecided.any():
+                text, position, hashes = text[undecided], position[undecided], hashes[undecided]
+                yield pl.DataFrame(
+                    {
+                        "id": ids[owner[text]],
+                        "rule": "shared passage",
+                        "test": [
+                            self.ids[k] for k in self.shared.owners[self.shared.first[which[undecided]]]
+                        ],
+                        "overlap": None,
+                        "stretch": hashes,
+                        "position": before + position,
+                        "units": size,
+                    },
+                    schema=HIT_SCHEMA,
+                )
+            before += len(strand.sums)
 
     def _questions(
-        self, records: Sequence[Record], owner: Positions, block: Units
+        self, owner: Positions, block: Units, asks: npt.NDArray[np.bool_]
     ) -> dict[int, tuple[int, float]]:
         """Records that hold a test question: the test record with the largest share, and that share."""
-        text, _, hashes = _ngrams(block, self.settings.ngram_en, self.settings.ngram_zh)
-        found, which = self.grams.hashes.find(hashes)
-        records_found, tests = self.grams.pairs(owner[text[found]], which)
-        pairs, counts = np.unique(records_found * len(self.ids) + tests, return_counts=True)
-        shares = counts / self.sizes[pairs % len(self.ids)]
+        finders, tests = [], []
+        for strand, size in (
+            (block.words, self.settings.ngram_en),
+            (block.characters, self.settings.ngram_zh),
+        ):
+            text, _, _, which = _found(strand, size, self.grams.hashes)
+            pairs = self.grams.pairs(owner[text], which)
+            finders.append(pairs[0])
+            tests.append(pairs[1])
+        together = np.concatenate(finders) * len(self.ids) + np.concatenate(tests)
+        both, counts = np.unique(together, return_counts=True)
+        shares = counts / self.sizes[both % len(self.ids)]
         best: dict[int, tuple[int, float]] = {}
-        for pair, share in zip(pairs.tolist(), shares.tolist(), strict=True):
+        enough = shares >= self.settings.overlap
+        for pair, share in zip(both[enough].tolist(), shares[enough].tolist(), strict=True):
             i, test = divmod(pair, len(self.ids))
-            if share >= self.settings.overlap and (i not in best or share > best[i][1]):
+            if i not in best or share > best[i][1]:
                 best[i] = test, share
-        asks = np.array([a for record in records[owner[0] : owner[-1] + 1] for a in _asks(record)])
-        candidates = np.flatnonzero(asks & (block.lengths > 0))
-        found, which = self.wholes.hashes.find(block.wholes()[candidates])
-        for i, test in zip(*self.wholes.pairs(owner[candidates[found]], which), strict=True):
-            best.setdefault(int(i), (int(test), 1.0))
+        if len(self.wholes.hashes.hashes):
+            candidates = np.flatnonzero(asks & (block.sizes > 0) & (block.sizes <= self.longest))
+            found, which = self.wholes.hashes.find(block.wholes(candidates))
+            for i, test in zip(*self.wholes.pairs(owner[candidates[found]], which), strict=True):
+                best.setdefault(int(i), (int(test), 1.0))
         return best
 
 
@@ -173,47 +197,70 @@ class _Postings:
 
 def _postings(hashes: Hashes, owners: Positions, most: int | None = None) -> _Postings:
     """Of hashes that are in at most so many test records."""
-    order = np.lexsort((owners, hashes))
+    order = np.argsort(hashes)
     hashes, owners = hashes[order], owners[order]
+    same = hashes[1:] == hashes[:-1]
+    # Few are in several records: only these are put in the order of their owners, each once.
+    several = np.zeros(len(hashes), np.bool_)
+    several[1:] = same
+    several[:-1] |= same
+    among = np.flatnonzero(several)
+    among = among[np.lexsort((owners[several], hashes[several]))] if len(among) else among
+    owners[several] = owners[among]
     new = np.ones(len(hashes), np.bool_)
-    new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
+    new[1:] = ~same | (owners[1:] != owners[:-1])
     hashes, owners = hashes[new], owners[new]
-    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    if most is not None and len(hashes):
-        few = counts[inverse] <= most
-        hashes, owners, counts = hashes[few], owners[few], counts[counts <= most]
-    return _Postings(HashSet(hashes), np.concatenate(([0], np.cumsum(counts))), owners)
+    begins = np.ones(len(hashes), np.bool_)
+    begins[1:] = hashes[1:] != hashes[:-1]
+    counts = np.diff(np.flatnonzero(np.append(begins, True)))
+    if most is not None:
+        few = counts <= most
+        own = np.repeat(few, counts)
+        begins, owners, hashes, counts = begins[own], owners[own], hashes[own], counts[few]
+    return _Postings(HashSet(hashes[begins]), np.concatenate(([0], np.cumsum(counts))), owners)
 
 
 def index(tests: Sequence[Record], settings: Decontaminate) -> TestIndex:
     """An index of test records, the same in whatever order they come."""
-    tests = sorted(tests, key=lambda record: record.id)
+    batch = to_batch(sorted(tests, key=lambda record: record.id))
     asked, wholes, said = _Gathered(), _Gathered(), _Gathered()
-    for owner, block in _blocks([[_question(record)] for record in tests]):
-        text, _, hashes = _ngrams(block, settings.ngram_en, settings.ngram_zh)
-        asked.add(hashes, owner[text])
-        none = np.bincount(text, minlength=len(owner)) == 0
-        short = np.flatnonzero(none & (block.lengths > 0))
-        wholes.add(block.wholes()[short], owner[short])
+    longest = 0
+    for owner, block, _ in _blocks(_questions(batch)):
+        grams = np.zeros(len(owner), np.int64)
+        for strand, size in ((block.words, settings.ngram_en), (block.characters, settings.ngram_zh)):
+            text, position, hashes = strand.ngrams(size)
+            real = _of_language(strand, position, size)
+            asked.add(hashes[real], owner[text[real]])
+            grams[text[real]] = 1
+        short = np.flatnonzero((grams == 0) & (block.sizes > 0))
+        wholes.add(block.wholes(short), owner[short])
+        longest = max([longest, *map(len, block.letters(short.tolist()))])
 
     small = _Gathered()
-    texts = [_texts(record) for record in tests]
-    for owner, block in _blocks(texts):
-        text, _, hashes = block.ngrams(*SHINGLE)
-        small.add(hashes, owner[text])
+    texts = _said(batch)
+    for owner, block, _ in _blocks(texts):
+        for strand, size in zip((block.words, block.characters), SHINGLE, strict=True):
+            text, _, hashes = strand.ngrams(size)
+            small.add(hashes, owner[text])
     common = small.postings()
-    common_ngrams = HashSet(common.hashes.hashes[np.diff(common.first) >= STOCK_TEST])
-    for owner, block in _blocks(texts):
-        text, position, hashes = _ngrams(block, settings.shared_en, settings.shared_zh)
-        own = ~_commonplace(block, text, position, settings, common_ngrams)
-        said.add(hashes[own], owner[text[own]])
+    common_shingles = HashSet(common.hashes.hashes[np.diff(common.first) >= STOCK_TEST])
+    for owner, block, _ in _blocks(texts):
+        for strand, size, shingle in (
+            (block.words, settings.shared_en, SHINGLE[0]), (block.characters, settings.shared_zh, SHINGLE[1]),
+        ):  # fmt: skip
+            text, position, hashes = strand.ngrams(size)
+            own = _of_language(strand, position, size) & ~_commonplace(
+                strand, position, size, shingle, common_shingles
+            )
+            said.add(hashes[own], owner[text[own]])
     questions = asked.postings()
     return TestIndex(
         settings=settings,
-        ids=tuple(record.id for record in tests),
+        ids=tuple(batch["id"]),
         sizes=np.bincount(questions.owners, minlength=len(tests)),
         grams=questions,
         wholes=wholes.postings(),
+        longest=longest,
         shared=said.postings(most=STOCK_TEST - 1),
     )
 
@@ -234,26 +281,82 @@ class _Gathered:
         return _postings(np.concatenate(self._hashes), np.concatenate(self._owners), most)
 
 
-def _blocks(texts: Sequence[Sequence[str]]) -> Iterator[tuple[Positions, Units]]:
-    """Blocks of the texts of records, with the index of the record that each text is of."""
-    for part in blocks([sum(map(len, group)) for group in texts]):
-        numbers = np.arange(len(texts))[part]
-        owner = np.repeat(numbers, [len(group) for group in texts[part]])
-        yield owner, units([text for group in texts[part] for text in group])
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Texts of records, one after the other; where each record's end, and which of them a user says."""
+
+    texts: list[str]
+    ends: Positions
+    asks: npt.NDArray[np.bool_]
+
+
+def _said(batch: pl.DataFrame) -> _Said:
+    """The turns of each record, and its context as it follows the question."""
+    turns = batch["turns"].explode().struct
+    texts = turns.field("text").to_list() if len(batch) else []
+    asks = (turns.field("role") == "user").to_numpy() if len(batch) else np.zeros(0, np.bool_)
+    counts = batch["turns"].list.len().to_numpy().astype(np.int64)
+    ends = np.cumsum(counts)
+    more = (batch["context"] != "").to_numpy()
+    if not more.any():
+        return _Said(texts, ends, asks)
+    whole: list[str] = []
+    start = 0
+    for end, context in zip(ends.tolist(), batch["context"].to_list(), strict=True):
+        whole += texts[start:end]
+        if context:
+            whole.append(f"{texts[start]}\n{context}")
+        start = end
+    return _Said(whole, np.cumsum(counts + more), np.insert(asks, ends[more], False))
+
+
+def _questions(batch: pl.DataFrame) -> _Said:
+    """The longest of the user's turns of each record, with its context."""
+    texts = []
+    for record in from_batch(batch):
+        longest = max((turn.text for turn in record.turns if turn.role == "user"), key=len)
+        texts.append(f"{longest}\n{record.context}" if record.context else longest)
+    return _Said(texts, np.arange(1, len(texts) + 1), np.ones(len(texts), np.bool_))
+
+
+def _blocks(said: _Said) -> Iterator[tuple[Positions, Units, slice]]:
+    """Blocks of texts: the index of the record that each one is of, their units, and which texts they are."""
+    lengths = np.concatenate(([0], np.cumsum(list(map(len, said.texts)))))
+    before = np.concatenate(([0], said.ends))
+    for part in blocks(np.diff(lengths[before]).tolist()):
+        own = slice(int(before[part.start]), int(before[part.stop]))
+        owner = np.repeat(np.arange(part.start, part.stop), np.diff(before[part.start : part.stop + 1]))
+        yield owner, units(said.texts[own]), own
+
+
+def _found(strand: Strand, size: int, wanted: HashSet) -> tuple[Positions, Positions, Hashes, Positions]:
+    """The n-grams of texts that a set holds: index of the text, first unit, hash, and the hash's place in the set."""
+    hashes = strand.windows(size)
+    position, which = wanted.find(hashes)
+    inside, text = strand.inside(position, size)
+    position, which = position[inside], which[inside]
+    real = _of_language(strand, position, size)
+    position = position[real]
+    return strand.texts[text[real]], position, hashes[position], which[real]
+
+
+def _of_language(strand: Strand, position: Positions, size: int) -> npt.NDArray[np.bool_]:
+    """Which n-grams are words, or characters half of which are Han."""
+    if not len(strand.han):
+        return np.ones(len(position), np.bool_)
+    real: npt.NDArray[np.bool_] = strand.han[position + size] - strand.han[position] >= size * _HAN_SHARE
+    return real
 
 
 def _commonplace(
-    block: Units, text: Positions, position: Positions, settings: Decontaminate, common: HashSet
+    strand: Strand, position: Positions, size: int, shingle: int, common: HashSet
 ) -> npt.NDArray[np.bool_]:
     """Which stretches are made of stock phrases: more than half of their units stand in a common shingle."""
-    owner, places, hashes = block.ngrams(*SHINGLE)
-    found, _ = common.find(hashes)
-    borders = np.zeros(len(block.sums), np.int64)
-    np.add.at(borders, places[found], 1)
-    np.add.at(borders, places[found] + np.where(block.chinese[owner[found]], SHINGLE[1], SHINGLE[0]), -1)
-    before = np.zeros(len(block.sums) + 1, np.int64)
-    np.cumsum(np.cumsum(borders) > 0, out=before[1:])
-    size = np.where(block.chinese[text], settings.shared_zh, settings.shared_en)
+    places, _ = common.find(strand.windows(shingle))
+    places = places[strand.inside(places, shingle)[0]]
+    length = len(strand.sums)
+    borders = np.bincount(places, minlength=length) - np.bincount(places + shingle, minlength=length)
+    before = np.concatenate(([0], np.cumsum(np.cumsum(borders) > 0)))
     inside: npt.NDArray[np.bool_] = (before[position + size] - before[position]) * 2 > size
     return inside
 
@@ -281,31 +384,3 @@ def contaminated(hits: pl.DataFrame) -> dict[str, Overlap]:
         id_: Overlap("shared passage", test, float(size))
         for id_, test, size in runs.select("id", "test", "units").rows()
     }
-
-
-def _ngrams(block: Units, words: int, characters: int) -> tuple[Positions, Positions, Hashes]:
-    """:meth:`Units.ngrams` that are of language: of Chinese, half the characters must be Han."""
-    text, position, hashes = block.ngrams(words, characters)
-    chinese = block.chinese[text]
-    if chinese.any():
-        han = block.han[position + np.where(chinese, characters, 0)] - block.han[position]
-        real = ~chinese | (han >= characters * _HAN_SHARE)
-        text, position, hashes = text[real], position[real], hashes[real]
-    return text, position, hashes
-
-
-def _question(record: Record) -> str:
-    longest = max((t.text for t in record.turns if t.role == "user"), key=len)
-    return f"{longest}\n{record.context}" if record.context else longest
-
-
-def _texts(record: Record) -> list[str]:
-    """The turns, and the context as it follows the question."""
-    said = [turn.text for turn in record.turns]
-    return [*said, f"{said[0]}\n{record.context}"] if record.context else said
-
-
-def _asks(record: Record) -> list[bool]:
-    """Which of the texts are a user's turns."""
-    asks = [turn.role == "user" for turn in record.turns]
-    return [*asks, False] if record.context else asks

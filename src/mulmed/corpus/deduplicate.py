@@ -27,7 +27,7 @@ import numpy.typing as npt
 import polars as pl
 from rensa import RMinHash
 
-from mulmed.corpus.ngrams import Hashes, Units, blocks, mixed, units
+from mulmed.corpus.ngrams import Hashes, Units, blocks, distinct, mixed, units
 from mulmed.corpus.record import SPLITS, Record
 from mulmed.corpus.stage import Finding, Outcome
 from mulmed.recipe import Deduplicate
@@ -76,18 +76,19 @@ def fingerprints(records: Sequence[Record], block: Units) -> list[bytes]:
         block: the units of the records' :func:`texts`.
     """
     found = []
-    starts, position = [0, *block.code_ends.tolist()], 0
+    ends, sizes, position = [0, *block.limits.tolist()], block.sizes.tolist(), 0
     for record in records:
-        borders = starts[position : position + len(record.turns) + 2]
-        position += len(record.turns) + 1
-        lengths = " ".join(str(b - a) for a, b in itertools.pairwise(borders))
-        content = hashlib.blake2b(block.codes[borders[0] : borders[-1]].data, digest_size=16, salt=b"letters")
-        if borders[0] == borders[-1]:
+        after = position + len(record.turns) + 1
+        letters = block.written[ends[position] : ends[after]].translate(None, b"\0")
+        if letters:
+            content = hashlib.blake2b(letters, digest_size=16, salt=b"letters")
+        else:
             content = hashlib.blake2b(
                 "\0".join(texts(record)).encode("utf-8", "surrogatepass"), digest_size=16
             )
-        content.update(lengths.encode())
+        content.update(" ".join(map(str, sizes[position:after])).encode())
         found.append(content.digest())
+        position = after
     return found
 
 
@@ -103,9 +104,12 @@ def sketch(records: Sequence[Record], settings: Deduplicate) -> pl.DataFrame:
             owner, _, hashes = _shingles(group, block)
             ends = np.searchsorted(owner, np.arange(len(group) + 1)).astype(np.uint64)
             matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, ends, _PERMUTATIONS, 0)
-            rows = np.array(matrix.to_rows(), np.uint32).astype("<u2")
-            lengths = np.diff(ends.astype(np.int64))
-            signatures += [row.tobytes() if n else b"" for row, n in zip(rows, lengths, strict=True)]
+            values = itertools.chain.from_iterable(matrix.to_rows())
+            rows = np.fromiter(values, np.uint32, len(group) * _PERMUTATIONS).astype("<u2").tobytes()
+            size = 2 * _PERMUTATIONS
+            signatures += [
+                rows[i * size : (i + 1) * size] if n else b"" for i, n in enumerate(np.diff(ends).tolist())
+            ]
     return pl.DataFrame(
         {
             "id": [r.id for r in records],
@@ -124,7 +128,7 @@ def shingles(records: Sequence[Record]) -> pl.DataFrame:
         owner, part, hashes = _shingles(group, block)
         tagged = (hashes & ~np.uint64(3)) | part.astype(np.uint64)
         ends = np.searchsorted(owner, np.arange(len(group) + 1))
-        rows += [np.unique(tagged[a:b]).tobytes() for a, b in itertools.pairwise(ends)]
+        rows += [distinct(tagged[a:b]).tobytes() for a, b in itertools.pairwise(ends)]
     return pl.DataFrame({"id": [r.id for r in records], "shingles": rows}, schema=SHINGLE_SCHEMA)
 
 
@@ -261,13 +265,13 @@ def _shingles(
     counts = [1 + len(r.turns) for r in records]
     owner = np.repeat(np.arange(len(records)), counts)
     part = np.array([p for r in records for p in (0, *(1 if t.role == "user" else 2 for t in r.turns))])
-    text, _, hashes = block.ngrams(*SHINGLE)
-    short = np.flatnonzero(
-        (block.lengths > 0) & (block.lengths < np.where(block.chinese, SHINGLE[1], SHINGLE[0]))
-    )
-    text = np.concatenate((text, short))
-    hashes = np.concatenate((hashes, block.wholes()[short]))
+    of_words, _, by_words = block.words.ngrams(SHINGLE[0])
+    of_characters, _, by_characters = block.characters.ngrams(SHINGLE[1])
+    lengths = block.lengths
+    short = np.flatnonzero((lengths > 0) & (lengths < np.where(block.chinese, SHINGLE[1], SHINGLE[0])))
+    text = np.concatenate((of_words, of_characters, short))
     order = np.argsort(text, kind="stable")
     text = text[order]
     tags = mixed(np.arange(3, dtype=np.uint64))
-    return owner[text], part[text], mixed(hashes[order] ^ tags[part[text]])
+    hashes = np.concatenate((by_words, by_characters, block.wholes(short)))[order]
+    return owner[text], part[text], mixed(hashes ^ tags[part[text]])

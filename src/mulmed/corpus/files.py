@@ -73,24 +73,17 @@ def file_format(path: Path) -> str:
     return name.suffix.lower().removeprefix(".")
 
 
-def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """Lines of a text file without their end; a byte order mark is dropped.
+def text_lines(path: Path, encoding: str) -> Iterator[str]:
+    """Lines of a text file with their ends; a byte order mark is dropped.
 
-    Only a line feed (with or without a carriage return before it) ends a line, so that the other
-    characters Unicode calls line ends may stand inside a text. ``.gz`` and ``.zst`` are decompressed
-    on the way.
+    Only a line feed ends a line, so that the other characters Unicode calls line ends may stand inside a
+    text. ``.gz`` and ``.zst`` are decompressed on the way.
 
     Raises:
         MulmedError: the file is cut short or not compressed as its name says, is not in ``encoding``
             (the error names the offset of the first wrong byte in the decompressed file), or has a
             line of more than ``LONGEST`` bytes.
     """
-    for line in text_lines(path, encoding):
-        yield line.removesuffix("\n").removesuffix("\r")
-
-
-def text_lines(path: Path, encoding: str) -> Iterator[str]:
-    """As :func:`lines`, with the lines' ends."""
     with io.TextIOWrapper(open_utf8(path, encoding), "utf-8", newline="\n") as stream:
         for number, line in enumerate(iter(partial(stream.readline, LONGEST), ""), start=1):
             if len(line) == LONGEST:
@@ -122,7 +115,7 @@ def open_utf8(path: Path, encoding: str = "utf-8") -> io.BufferedReader:
     """The decompressed file as valid UTF-8, from whatever encoding, without a byte order mark.
 
     Raises:
-        MulmedError: here or while reading, as :func:`lines`; also where ``encoding`` is another one and
+        MulmedError: here or while reading, as :func:`text_lines`; also where ``encoding`` is another one and
             the file is plainly UTF-8.
     """
     return io.BufferedReader(_Stream(path, encoding), CHUNK)

@@ -3,9 +3,10 @@
 Letter case, width, spaces, punctuation and symbols do not count. A text is Chinese when it has at least as
 many Han characters as other words, whatever its record says: corpora call English answers Chinese.
 
-The hash of a stretch is polynomial, sum of c[k] * P**k modulo 2**64 (Karp and Rabin 1987), taken for any
-stretch from one running sum, then mixed (SplitMix64's finalizer). It depends on nothing but the text, so it
-is the same in every process and on every machine.
+The hash of a stretch is polynomial, sum of h[k] * P**k modulo 2**64 over the hashes h of its words or
+characters (Karp and Rabin 1987), taken for any stretch from one running sum. It depends on nothing but the
+text, so it is the same in every process and on every machine. Of English text only what happens once a word
+is arithmetic; signs are folded and told from letters by tables.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import functools
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -21,14 +23,23 @@ import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Marks = npt.NDArray[np.uint32]
 
 _P = 0x9E3779B97F4A7C15 | 1  # odd, so that it has an inverse modulo 2**64
-_BLOCK = 1 << 16  # characters whose arrays fit the processor's cache together
+_BLOCK = 1 << 17  # characters whose arrays fit the processor's cache together
 _TABLE = 1 << 16
 #: What a table of code points tells: the code a sign folds to, whether it is a Han character, and whether
 #: its text must be folded as a whole.
-_CODE, _HAN, _SPECIAL = (np.uint64(x) for x in ((1 << 32) - 1, 1 << 32, 1 << 33))
+_CODE, _HAN, _SPECIAL = (np.uint32(x) for x in ((1 << 22) - 1, 1 << 22, 1 << 23))
 _HAN_BLOCKS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
+#: ASCII letters in lower case and digits; nothing for any other sign. Bytes of other letters stay.
+_SIGNS = bytes(c if c > 127 else ord(chr(c).lower()) if chr(c).isalnum() else 0 for c in range(256))
+#: Folds to a sign and a letter that together are as long as it is; every other text of a clinic has it.
+_CELSIUS = ord("℃")
+_WORD = 8  # bytes that are hashed together
+#: How far eight bytes are shifted so that only so many of them are left.
+_SHIFTS = np.array([0, *(8 * (_WORD - n) for n in range(1, _WORD + 1))], np.uint64)
 
 
 def folded(text: str) -> str:
@@ -39,119 +50,205 @@ def folded(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
-    """Some texts as words or characters.
+class Strand:
+    """Texts that are counted alike, by words or by characters, one after the other.
 
     Attributes:
-        ends: for each text, where its units end among those of all texts (they begin where the text
-            before ends).
-        chinese: for each text, whether its units are characters.
-        han: for each unit and one more, how many of the units before it are Han characters.
-        sums: running sum that the hash of any stretch of units is taken from.
-        codes: the letters and digits of all texts, folded, as code points.
-        code_ends: for each text, where its letters and digits end among these.
+        texts: the index of each text.
+        ends: where each one's units end (they begin where the text before ends).
+        sums: running sum that the hash of any stretch of units is taken from; one longer than the units.
+        han: for each unit and one more, how many of those before it are Han characters; none of words.
     """
 
+    texts: Positions
     ends: Positions
-    chinese: npt.NDArray[np.bool_]
-    han: Positions
     sums: Hashes
-    codes: npt.NDArray[np.uint32]
-    code_ends: Positions
+    han: Positions
 
     @property
     def lengths(self) -> Positions:
         """Number of units of each text."""
         return np.diff(self.ends, prepend=0)
 
-    def stretches(self, starts: Positions, ends: Positions) -> Hashes:
-        """Hash of the units from each start to each end."""
-        return mixed((self.sums[ends] - self.sums[starts]) * _powers(len(self.sums))[1][starts])
+    def windows(self, n: int) -> Hashes:
+        """Hash of the ``n`` units from each one on, those that reach into the next text too."""
+        hashes = self.sums[n:] - self.sums[: max(len(self.sums) - n, 0)]
+        hashes *= _powers(len(self.sums))[1][: len(hashes)]
+        return hashes
 
-    def wholes(self) -> Hashes:
-        """Hash of each text as a whole: equal where all letters and digits are, whatever stands between them."""
-        powers, inverses = _powers(len(self.codes) + 1)
-        sums = _running(self.codes * powers[: len(self.codes)])
-        starts = self.code_ends - np.diff(self.code_ends, prepend=0)
-        return mixed((sums[self.code_ends] - sums[starts]) * inverses[starts])
+    def inside(self, starts: Positions, n: int) -> tuple[Positions, Positions]:
+        """Which of some windows lie within one text, and which of the strand's texts that is."""
+        which = np.searchsorted(self.ends, starts, "right")
+        real = np.flatnonzero(starts + n <= self.ends[which])
+        return real, which[real]
 
-    def ngrams(self, words: int, characters: int) -> tuple[Positions, Positions, Hashes]:
-        """All n-grams of so many words, or of so many characters in a Chinese text.
-
-        Returns: for each, the index of its text, the position of its first unit, its hash. A text with
-        fewer units has none.
-        """
-        n = np.where(self.chinese, characters, words)
+    def ngrams(self, n: int) -> tuple[Positions, Positions, Hashes]:
+        """All n-grams within the texts: the index of each one's text, the position of its first unit, its hash."""
         counts = np.maximum(self.lengths - n + 1, 0)
-        text = np.repeat(np.arange(len(counts)), counts)
         before = np.cumsum(counts) - counts
-        starts = np.arange(len(text)) + np.repeat(self.ends - self.lengths - before, counts)
-        return text, starts, self.stretches(starts, starts + n[text])
+        starts = np.repeat(self.ends - self.lengths - before, counts)
+        starts += np.arange(len(starts))
+        return np.repeat(self.texts, counts), starts, self.windows(n)[starts]
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Some texts as words or characters.
+
+    Attributes:
+        chinese: for each text, whether its units are characters.
+        words: the texts that are counted by words.
+        characters: the Chinese texts.
+        written: the texts in UTF-8, letters and digits folded, NUL for each byte of all other signs.
+        limits: for each text, where it ends there; the next begins one after.
+        sizes: for each text, how many bytes its letters and digits have.
+    """
+
+    chinese: npt.NDArray[np.bool_]
+    words: Strand
+    characters: Strand
+    written: bytes
+    limits: Positions
+    sizes: Positions
+
+    @property
+    def lengths(self) -> Positions:
+        """Number of units of each text."""
+        lengths = np.zeros(len(self.chinese), np.int64)
+        for strand in (self.words, self.characters):
+            lengths[strand.texts] = strand.lengths
+        return lengths
+
+    def letters(self, texts: Sequence[int]) -> list[bytes]:
+        """Letters and digits of some texts, folded, in UTF-8: equal whatever stands between them."""
+        ends = [0, *self.limits.tolist()]
+        return [self.written[ends[i] + 1 : ends[i + 1]].translate(None, b"\0") for i in texts]
+
+    def wholes(self, texts: Positions) -> Hashes:
+        """Hash of the :meth:`letters` of some texts."""
+        letters = self.letters(texts.tolist())
+        digests = b"".join([blake2b(text, digest_size=8).digest() for text in letters])
+        return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def units(texts: Sequence[str]) -> Units:
     """The words, or Chinese characters, of some texts; together they should be a block (:func:`blocks`)."""
-    codes, limits = _codes(texts)
-    marks = _marks()[np.minimum(codes, _TABLE)]
-    special = np.flatnonzero(marks & _SPECIAL)
+    written, limits = _written(texts)
+    begins, codes = _beyond_ascii(written)
+    marks = _marks().take(np.minimum(codes, _TABLE))
+    special = np.flatnonzero(marks >= _SPECIAL)
     if len(special):
-        # Signs whose folding depends on their neighbours, or is longer than one sign, are rare.
+        # Signs whose folding depends on their neighbours, or is not as long as they are, are rare.
         texts = list(texts)
-        for i in np.unique(np.searchsorted(limits, special)):
+        for i in np.unique(np.searchsorted(limits, begins[special])):
             texts[i] = folded(texts[i])
-        codes, limits = _codes(texts)
-        marks = _marks()[np.minimum(codes, _TABLE)]
-        for i in np.flatnonzero(marks & _SPECIAL):
+        written, limits = _written(texts)
+        begins, codes = _beyond_ascii(written)
+        marks = _marks().take(np.minimum(codes, _TABLE))
+        for i in np.flatnonzero(marks >= _SPECIAL):
             marks[i] = _mark(chr(codes[i]))
-    solid = marks > 0
-    is_han = (marks & _HAN) > 0
-    before = np.zeros_like(solid)
-    before[1:] = solid[:-1]
-    if is_han.any():
-        lengths = np.diff(limits, prepend=-1)
-        # Words as they would be without the Han characters between them.
-        other = solid & ~is_han
-        word_starts = other.copy()
-        word_starts[1:] &= ~other[:-1]
-        begins = limits - lengths + 1
-        han = np.add.reduceat(is_han, begins, dtype=np.int64)
-        chinese = (han > 0) & (han >= np.add.reduceat(word_starts, begins, dtype=np.int64))
-        single = np.repeat(chinese, lengths)
-        starts = np.flatnonzero(solid & (single | ~before))
-        before[:-1] = solid[1:]
-        before[-1] = False
-        ends = np.flatnonzero(solid & (single | ~before)) + 1
-        han_units = np.zeros(len(starts) + 1, np.int64)
-        np.cumsum(is_han[starts], out=han_units[1:])
-    else:
-        chinese = np.zeros(len(limits), np.bool_)
-        borders = np.flatnonzero(solid != before)  # the last sign of all is no letter
-        starts, ends = borders[::2], borders[1::2]
-        han_units = np.zeros(len(starts) + 1, np.int64)
-
-    powers, inverses = _powers(len(codes) + 1)
-    sums = _running((marks & _CODE) * powers[: len(codes)])
-    hashes = mixed((sums[ends] - sums[starts]) * inverses[starts])
-    letters = (marks[solid] & _CODE).astype(np.uint32)
-    counted = np.cumsum(solid, dtype=np.int64)
-    return Units(
-        codes=letters,
-        code_ends=counted[limits],
-        ends=np.searchsorted(starts, limits),
-        chinese=chinese,
-        han=han_units,
-        sums=_running(hashes * powers[: len(hashes)]),
-    )
+    _overwrite(written, begins, codes, marks)
+    solid = written != 0
+    chinese, characters, of_characters = _chinese(written, solid, limits, begins, marks)
+    if chinese.all():
+        solid[:] = False
+    elif chinese.any():
+        solid[:-_WORD] &= np.repeat(~chinese, np.diff(limits, prepend=0))
+    edges = np.flatnonzero(solid[1:] != solid[:-1]) + 1
+    starts, sizes = edges[::2], edges[1::2] - edges[::2]
+    by_words = np.flatnonzero(~chinese)
+    ends = np.searchsorted(starts, limits[by_words])
+    words = Strand(by_words, ends, _sums(_word_hashes(written, starts, sizes)), _NO_POSITIONS)
+    letters = np.zeros(len(texts), np.int64)
+    letters[by_words] = np.diff(_running(sizes, np.int64)[ends], prepend=0)
+    letters[characters.texts] = of_characters
+    return Units(chinese, words, characters, written.tobytes(), limits, letters)
 
 
-def _codes(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], Positions]:
-    """Code points of the texts, a 0 after each, and where these zeros stand."""
-    joined = "\0".join(texts) + "\0"
-    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    limits = np.flatnonzero(codes == 0)
+_NO_POSITIONS: Positions = np.zeros(0, np.int64)
+_NO_CHARACTERS = Strand(_NO_POSITIONS, _NO_POSITIONS, np.zeros(1, np.uint64), np.zeros(1, np.int64))
+
+
+def _written(texts: Sequence[str]) -> tuple[Bytes, Positions]:
+    """The bytes of the texts with ASCII folded, a NUL before each and some after all, and where each ends."""
+    raw = ("\0" + "\0".join(texts)).encode("utf-8", "surrogatepass") + bytes(_WORD)
+    limits = np.flatnonzero(np.frombuffer(raw, np.uint8) == 0)[1 : -_WORD + 1]
     if len(limits) > len(texts):
-        return _codes([text.replace("\0", " ") for text in texts])
-    return codes, limits
+        return _written([text.replace("\0", " ") for text in texts])
+    return np.frombuffer(bytearray(raw.translate(_SIGNS)), np.uint8), limits
+
+
+def _beyond_ascii(written: Bytes) -> tuple[Positions, npt.NDArray[np.uint32]]:
+    """Where signs beyond ASCII begin, and their code points."""
+    begins = np.flatnonzero(written >= 0xC0)
+    lead, second, third = (written.take(begins + k).astype(np.uint32) for k in range(3))
+    second &= 63
+    codes = np.where(lead < 0xE0, (lead & 31) << 6 | second, (lead & 15) << 12 | second << 6 | third & 63)
+    far = np.flatnonzero(lead >= 0xF0)
+    if len(far):
+        fourth = written[begins[far] + 3].astype(np.uint32) & 63
+        codes[far] = (lead[far] & 7) << 18 | second[far] << 12 | (third[far] & 63) << 6 | fourth
+    return begins, codes
+
+
+def _overwrite(written: Bytes, begins: Positions, codes: npt.NDArray[np.uint32], marks: Marks) -> None:
+    """Put folded signs in the place of signs beyond ASCII, and NUL where they are no letters or digits."""
+    none = np.flatnonzero(marks == 0)
+    at, beyond = begins[none], codes[none]
+    written[at] = written[at + 1] = 0
+    written[at[beyond > 0x7FF] + 2] = 0
+    written[at[beyond > 0xFFFF] + 3] = 0
+    changed = np.flatnonzero((marks & _CODE) != codes)
+    for i in changed[marks[changed] > 0].tolist():
+        sign = chr(marks[i] & _CODE).encode()
+        written[begins[i] : begins[i] + len(sign)] = np.frombuffer(sign, np.uint8)
+    for i in np.flatnonzero(codes == _CELSIUS).tolist():
+        written[begins[i] + 2] = ord("c")
+
+
+def _chinese(
+    written: Bytes, solid: npt.NDArray[np.bool_], limits: Positions, begins: Positions, marks: Marks
+) -> tuple[npt.NDArray[np.bool_], Strand, Positions]:
+    """Which texts are Chinese, their characters, and how many bytes the characters of each have."""
+    han = begins[marks >= _HAN]
+    of_han = np.diff(np.searchsorted(han, limits), prepend=0)
+    if not len(han):
+        return of_han > 0, _NO_CHARACTERS, _NO_POSITIONS
+    # Words as they would be without the Han characters between them.
+    other = solid & (written < 0x80)
+    letters = begins[(marks > 0) & (marks < _HAN)]
+    for k, least in enumerate((0, 0, 0xE0, 0xF0)):
+        other[letters[written[letters] >= least] + k] = True
+    begun = np.diff(np.searchsorted(np.flatnonzero(other[1:] & ~other[:-1]) + 1, limits), prepend=0)
+    chinese = (of_han > 0) & (of_han >= begun)
+    inside = np.repeat(chinese, np.diff(limits, prepend=0))
+    first = solid[:-_WORD] & inside
+    first &= (written[:-_WORD] & 0xC0) != 0x80
+    places = np.flatnonzero(first)
+    codes = written[places].astype(np.uint32)
+    codes[codes >= 0xC0] = marks[(marks > 0) & inside[begins]]
+    ends = np.searchsorted(places, limits[chinese])
+    of_han = _running(codes >= _HAN, np.int64)
+    codes &= _CODE
+    width = np.ones(len(codes), np.int64)
+    for beyond in (0x7F, 0x7FF, 0xFFFF):
+        width += codes > beyond
+    sizes = np.diff(_running(width, np.int64)[ends], prepend=0)
+    return chinese, Strand(np.flatnonzero(chinese), ends, _sums(codes.astype(np.uint64)), of_han), sizes
+
+
+def _word_hashes(written: Bytes, starts: Positions, sizes: Positions) -> Hashes:
+    """Hash of each word, eight bytes at a time. ``written`` goes on for eight bytes after the last word's first."""
+    eights = np.ndarray((len(written) - _WORD + 1,), "<u8", written, strides=(1,))
+    hashes = mixed(eights[starts] << _SHIFTS.take(np.minimum(sizes, _WORD)))
+    done, longer = _WORD, np.flatnonzero(sizes > _WORD)
+    while len(longer):
+        rest = sizes[longer] - done
+        more = eights[starts[longer] + done] << _SHIFTS.take(np.minimum(rest, _WORD))
+        hashes[longer] = mixed(hashes[longer] * np.uint64(_P) + more)
+        done += _WORD
+        longer = longer[rest > _WORD]
+    return hashes
 
 
 def blocks(lengths: Sequence[int]) -> Iterator[slice]:
@@ -174,38 +271,68 @@ class HashSet:
     """
 
     def __init__(self, hashes: Hashes) -> None:
-        self.hashes = np.unique(hashes)
-        # Most lookups find nothing: a table of flags, nine in ten of them down, tells so at once.
-        bits = min(max(len(self.hashes) * 10, 2).bit_length(), 28)
+        self.hashes = distinct(hashes)
+        # Most lookups find nothing: two bits of a table (Bloom 1970), of which one in sixteen is up, tell so.
+        bits = min(max(len(self.hashes) * 16, 8).bit_length(), 31)
         self._shift = np.uint64(64 - bits)
-        self._flags = np.zeros(1 << bits, np.bool_)
-        self._flags[self.hashes >> self._shift] = True
+        flags = np.zeros(1 << bits, np.bool_)
+        flags[self.hashes >> self._shift] = True
+        flags[self._second(self.hashes)] = True
+        self._flags = np.packbits(flags, bitorder="little")
+
+    def __reduce__(self) -> tuple[type[HashSet], tuple[Hashes]]:
+        return HashSet, (self.hashes,)
+
+    def _second(self, hashes: Hashes) -> Hashes:
+        return (hashes << np.uint64(32)) >> self._shift
+
+    def _up(self, places: Hashes) -> Positions:
+        flags = self._flags.take((places >> np.uint64(3)).view(np.int64))
+        flags >>= places.astype(np.uint8) & np.uint8(7)
+        flags &= np.uint8(1)
+        return np.flatnonzero(flags.view(np.bool_))
 
     def find(self, hashes: Hashes) -> tuple[Positions, Positions]:
         """Which of ``hashes`` are in the set (their positions), and where in :attr:`hashes` each is."""
-        maybe = np.flatnonzero(self._flags[hashes >> self._shift])
+        maybe = self._up(hashes >> self._shift)
+        maybe = maybe[self._up(self._second(hashes[maybe]))]
         places = np.searchsorted(self.hashes, hashes[maybe])
         places[places == len(self.hashes)] = 0
         found = self.hashes[places] == hashes[maybe] if len(self.hashes) else np.zeros(len(maybe), np.bool_)
         return maybe[found], places[found]
 
 
+def distinct(hashes: Hashes) -> Hashes:
+    """Hashes in ascending order, each once. (``np.unique`` makes a table of them first, which takes ten times as long.)"""
+    hashes = np.sort(hashes)
+    new = np.ones(len(hashes), np.bool_)
+    new[1:] = hashes[1:] != hashes[:-1]
+    return hashes[new]
+
+
 def mixed(hashes: Hashes) -> Hashes:
-    """Numbers whose every bit depends on every bit of those given."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))
+    """Numbers whose every bit depends on every bit of those given (SplitMix64's finalizer)."""
+    hashes = hashes ^ (hashes >> np.uint64(30))
+    hashes *= np.uint64(0xBF58476D1CE4E5B9)
+    hashes ^= hashes >> np.uint64(27)
+    hashes *= np.uint64(0x94D049BB133111EB)
+    hashes ^= hashes >> np.uint64(31)
+    return hashes
 
 
-def _running(values: Any) -> Hashes:
-    sums = np.zeros(len(values) + 1, np.uint64)
+def _sums(hashes: Hashes) -> Hashes:
+    return _running(hashes * _powers(len(hashes) + 1)[0][: len(hashes)], np.uint64)
+
+
+def _running(values: npt.NDArray[Any], kind: type[np.integer[Any]]) -> npt.NDArray[Any]:
+    sums = np.zeros(len(values) + 1, kind)
     np.cumsum(values, out=sums[1:])
     return sums
 
 
 def _powers(length: int) -> tuple[Hashes, Hashes]:
     """Powers of P and of its inverse, at least so many."""
-    return _power_table(max(length, _BLOCK * 2).bit_length())
+    return _power_table(max(length, _BLOCK).bit_length())
 
 
 @functools.cache
@@ -227,21 +354,22 @@ def _mark(folded_sign: str) -> int:
 
 
 @functools.cache
-def _marks() -> npt.NDArray[np.uint64]:
+def _marks() -> Marks:
     """For each code point of the basic plane, and one for all beyond: :func:`_mark` of the sign it folds to."""
-    marks = np.zeros(_TABLE + 1, np.uint64)
-    marks[_TABLE] = _SPECIAL
-    for code in range(_TABLE):
+    marks = np.zeros(_TABLE + 1, np.uint32)
+    for first, last in _HAN_BLOCKS[:2]:  # these fold to themselves
+        marks[first : last + 1] = np.arange(first, last + 1) | _HAN
+    for code in np.flatnonzero(marks[:_TABLE] == 0).tolist():
         sign = chr(code)
-        if sign.isascii():
-            marks[code] = _mark(sign.lower())
-            continue
         whole = folded(sign)
         joins = unicodedata.combining(sign) or not unicodedata.is_normalized("NFC", "a" + sign)
-        if joins or 0x1100 <= code <= 0x11FF:  # vowels and finals of Hangul join what stands before them
+        if code > 127 and (
+            joins or 0x1100 <= code <= 0x11FF
+        ):  # Hangul's vowels and finals join what precedes
             marks[code] = _SPECIAL
-        elif len(whole) == 1:
-            marks[code] = _mark(whole)
         elif any(map(str.isalnum, whole)):
-            marks[code] = _SPECIAL
+            alike = len(whole) == 1 and len(whole.encode()) == len(sign.encode())
+            marks[code] = _mark(whole) if alike else _SPECIAL
+    marks[_CELSIUS] = 0
+    marks[_TABLE] = _SPECIAL
     return marks

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Literal
+
+from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
 #: What a text is for, which decides what matters in it.
 Role = Literal["question", "answer", "abstract"]
@@ -24,15 +27,17 @@ _DRUGS_EN = (
     r"|fibrate|pentin|gabalin|tidine|azosin|vudine|dopa|statin)|cef\w+|sulfa\w+|(?:levo)?thyrox\w+"
     r"|aspirin|paracetamol|acetaminophen|tylenol|insulin|warfarin|digoxin|morphine|codeine|tramadol|lithium|steroids?"
     r"|antibiotics?|antidepressants?|vitamins?|quinine|\w*chloroquine|methotrexate|tamoxifen|sertraline|citalopram"
-    r"|escitalopram|clopidogrel|diclofenac|naproxen|levetiracetam|carbamazepine|phenytoin|valproate|nitroglycerin"
+    r"|escitalopram|clopidogrel|\w*cortisone|saline|ointments?|lotions?|syrups?|inhalers?|diclofenac|naproxen|levetiracetam|carbamazepine|phenytoin|valproate|nitroglycerin"
 )
-_UNITS_EN = r"mg|mcg|µg|μg|g|gm|gms|ml|l|iu|units?|mmol|mmhg|mm|cm|kg|lbs?|%|°c|°f|°|℃|℉|mg/\w+|g/\w+|mmol/\w+|iu/\w+|ml/\w+"
+_DOSES_EN = r"mg|mcg|µg|μg|g|gm|gms|ml|l|iu|units?|mmol|mmhg|mm|cm|kg|lbs?|°c|°f|°|℃|℉|mg/\w+|g/\w+|mmol/\w+|iu/\w+|ml/\w+"
+#: With a share it is a number like others: of patients with a symptom, of a chance to inherit it.
+_UNITS_EN = rf"{_DOSES_EN}|%"
 _FORMS_EN = r"tabs?|tablets?|capsules?|pills?|drops?|puffs?|spoons?|teaspoons?|times|hourly|daily|bid|tid|qid|od|bd|tds"
 
 # Kinds of content with the words that show them, whole words of lower case.
 _ENGLISH: dict[str, str] = {
     "allergy": r"\w*allerg\w*|anaphyla\w*|hypersensitiv\w*",
-    "dose": rf"\d[\d.,/-]*(?:{_UNITS_EN})|mg|mcg|ml|iu|{_FORMS_EN}",
+    "dose": rf"\d[\d.,/-]*(?:{_DOSES_EN})|mg|mcg|ml|iu|{_FORMS_EN}",
     "drug": _DRUGS_EN,
     "negation": r"no|not|never|without|denie[sd]|den(?:y|ying)|cannot|nor|none|neither|\w+n['’]t|avoid\w*|stop\w*|negative",
     "ask": r"\S*\?|advi[sc]e|suggest\w*|help|please|wondering|worried",
@@ -49,24 +54,31 @@ _ENGLISH: dict[str, str] = {
     r"|increas\w*|decreas\w*|reduc\w*|associat\w*|together|thus|therefore",
 }  # fmt: skip
 
+# The same in Chinese, as literals; of those that begin at one place the first here counts.
 _CHINESE: dict[str, str] = {
-    "allergy": r"过敏",
-    "dose": r"\d+(?:\.\d+)?\s*(?:mg|mcg|µg|μg|g|ml|iu|mmol|mmhg|%|℃|度|毫克|微克|克|毫升|单位|片|粒|丸|支|袋|滴|次)"
-    r"|[一二三四五六七八九十两半]+(?:毫克|克|毫升|片|粒|丸|支|袋|滴|次)",
-    "drug": r"西林|霉素|沙星|环素|康唑|硝唑|拉唑|沙坦|普利|洛尔|他汀|地平|列汀|列净|列酮|格列|双胍|司琼|曲坦|西泮|唑仑|卡因"
-    r"|洛韦|那韦|夫定|单抗|替尼|肝素|布洛芬|洛芬|昔康|昔布|米松|泼尼松|可的松|奈德|噻嗪|塞米|茶碱|特罗|司特|他定|利嗪|西汀"
-    r"|帕明|替林|氮平|哌酮|膦酸|贝特|喷丁|巴林|替丁|唑嗪|头孢|磺胺|阿司匹林|氨基酚|胰岛素|华法林|地高辛|吗啡|可待因|曲马多|激素"
-    r"|抗生素|消炎药|维生素|奎宁|甲氨蝶呤|氯吡格雷|双氯芬酸|甲状腺素|优甲乐|奥司他韦|连花清瘟|板蓝根|胶囊|颗粒|口服液|滴丸|冲剂|喷剂|膏",
-    "negation": r"不(?![过但仅管]|客气|好意思|用谢|错)|没|无(?!论)|未(?!来|婚)|否认|禁|勿|别(?!人|的)|阴性|避免|停",
-    "ask": r"[?？]|怎么办|怎么|是否|能不能|要不要|请问|什么|吗|帮|如何",
-    "advice": r"建议|应该|应当|需要|必须|可以|尽快|及时|就诊|就医|复查|检查|注意|避免|服用|口服|多喝|观察",
-    "number": r"\d+(?:岁|周岁|年|个?月|周|天|小时)|[一二三四五六七八九十半两几]+(?:年|个?月|周|天)|\d+",
-    "finding": r"诊断|确诊|手术|化验|报告|怀孕|病史|阳性|[BＢ]超|CT|核磁|片子|指标|偏高|偏低",
-    "symptom": r"痛|疼|发烧|发热|咳|出血|肿|皮疹|呕|恶心|腹泻|头晕|气短|胸闷|痒|麻|乏力|失眠",
-    "treatment": r"吃药|用药|药|治疗|打针|输液",
-    "aim": r"目的|旨在|探讨|研究",
-    "result": r"结果|结论|表明|显示|发现|提示",
+    "allergy": "不过敏|过敏",
+    # What only seems to deny.
+    "nothing": "不过|不但|不仅|不管|不客气|不好意思|不用谢|不错|无论|未来|未婚|别人|别的",
+    "drug": "西林|霉素|沙星|环素|康唑|硝唑|拉唑|沙坦|普利|洛尔|他汀|地平|列汀|列净|列酮|格列|双胍|司琼|曲坦|西泮|唑仑|卡因"
+    "|洛韦|那韦|夫定|单抗|替尼|肝素|布洛芬|洛芬|昔康|昔布|米松|泼尼松|可的松|奈德|噻嗪|塞米|茶碱|特罗|司特|他定|利嗪|西汀"
+    "|帕明|替林|氮平|哌酮|膦酸|贝特|喷丁|巴林|替丁|唑嗪|头孢|磺胺|阿司匹林|氨基酚|胰岛素|华法林|地高辛|吗啡|可待因|曲马多|激素"
+    "|抗生素|消炎药|维生素|奎宁|甲氨蝶呤|氯吡格雷|双氯芬酸|甲状腺素|优甲乐|奥司他韦|连花清瘟|板蓝根|胶囊|颗粒|口服液|滴丸|冲剂|喷剂|膏",
+    "negation": "不|没|无|未|否认|禁|勿|别|阴性|避免|停",
+    "ask": "?|？|怎么办|怎么|是否|能不能|要不要|请问|什么|吗|帮|如何",
+    "advice": "建议|应该|应当|需要|必须|可以|尽快|及时|就诊|就医|复查|检查|注意|服用|口服|多喝|观察",
+    "finding": "诊断|确诊|手术|化验|报告|怀孕|病史|阳性|b超|ｂ超|ct|核磁|片子|指标|偏高|偏低",
+    "symptom": "痛|疼|发烧|发热|咳|出血|肿|皮疹|呕|恶心|腹泻|头晕|气短|胸闷|痒|麻|乏力|失眠",
+    "treatment": "吃药|用药|药|治疗|打针|输液",
+    "aim": "目的|旨在|探讨|研究",
+    "result": "结果|结论|表明|显示|发现|提示",
 }  # fmt: skip
+# A dose, or another number. One set of characters begins both, for which a text is searched fastest.
+_CHINESE_NUMBERS = re.compile(
+    r"[\d一二三四五六七八九十两半几](?:"
+    r"((?<=\d)\d*(?:\.\d+)?\s*(?:mg|mcg|µg|μg|g|ml|iu|mmol|mmhg|℃|度|毫克|微克|克|毫升|单位|片|粒|丸|支|袋|滴|次)"
+    r"|(?<![几\d])[一二三四五六七八九十两半]*(?:毫克|克|毫升|片|粒|丸|支|袋|滴|次))"
+    r"|(?<=\d)\d*|(?<!\d)[一二三四五六七八九十半两几]*(?:年|个?月|周|天))"
+)
 
 _KINDS = tuple(_ENGLISH)
 _WEIGHTS: dict[Role, dict[str, float]] = {
@@ -79,14 +91,15 @@ _MENTION_WEIGHTS = {"allergy": 3.0, "dose": 4.0, "drug": 1.5, "negation": 1.0}
 #: The first sentence says what it is about, the last one usually asks or concludes.
 _FIRST, _LAST = 3.0, 3.0
 
+# Both begin with one set of characters, for which a text is searched fastest.
 _QUANTITY = re.compile(
-    r"\d+(?:[.,，:：]\d+)*(?:\s*(?:[-–~～/x×*]|至|到|to)\s*\d+(?:[.,]\d+)*)*\s*"
+    r"\d\d*(?:[.,，:：]\d+)*(?:\s*(?:[-–~～/x×*]|至|到|to)\s*\d+(?:[.,]\d+)*)*\s*"
     rf"(?:(?:{_UNITS_EN}|{_FORMS_EN}|years?|yrs?|months?|weeks?|days?|hours?|hrs?|mins?|minutes?|doses?)(?![a-z])"
     r"|[个多余]?(?:毫克|微克|千克|公斤|克|毫升|升|毫米|厘米|单位|周岁|岁|年|月|日|号|周|天|小时|分钟|片|粒|丸|支|袋|滴|次|度|倍|[/／]))?",
     re.IGNORECASE,
 )
 _CHINESE_QUANTITY = re.compile(
-    r"[一二三四五六七八九十百半两]+(?:毫克|克|毫升|岁|年|月|周|天|小时|片|粒|丸|支|袋|滴|次)"
+    r"[一二三四五六七八九十百半两][一二三四五六七八九十百半两]*(?:毫克|克|毫升|岁|年|月|周|天|小时|片|粒|丸|支|袋|滴|次)"
 )
 
 
@@ -127,37 +140,38 @@ _ENGLISH_WORDS = tuple(re.compile(_ENGLISH[kind]) for kind in _KINDS)
 _of_word = _Words().__getitem__
 
 
-def _one_pattern(kinds: Mapping[str, str]) -> re.Pattern[str]:
-    """All kinds in one pattern, tried only where one of them can begin: most signs begin none."""
-    firsts = re.findall(r"(?:^|\|)\(?(?:\?:)?(\[[^\]]*\]|\\d|.)", "|".join(kinds.values()))
-    beginning = "".join(first.strip("[]") for first in firsts)
-    either = "|".join(f"({kinds[kind]})" for kind in _KINDS)
-    return re.compile(f"(?=[{beginning}])(?:{either})", re.IGNORECASE)
+_CHINESE_BITS, _CHINESE_LITERALS = zip(
+    *(
+        (1 << _KINDS.index(kind) if kind in _KINDS else 0, literal)
+        for kind in _CHINESE
+        for literal in _CHINESE[kind].split("|")
+    ),
+    strict=True,
+)
+_CHINESE_MATCHER = AhoCorasick(
+    _CHINESE_LITERALS, matchkind=MatchKind.LeftmostFirst, implementation=Implementation.DFA
+)
+_NUMBER_BITS = {1: 1 << _KINDS.index("dose"), None: 1 << _KINDS.index("number")}
 
 
-_CHINESE_SIGNS = _one_pattern(_CHINESE)
-
-
-def _signs(text: str, language: str) -> Iterator[int]:
-    """Bits of the kinds that each word of a text shows, or each match in Chinese; words without any left out."""
+def signs(text: str, language: str) -> list[int]:
+    """The kinds of content that each word of a text shows, or each match in Chinese, as bits in the order of
+    ``_KINDS``; words that show none are left out. Those of several texts may be put together."""
     if language == "zh":
-        return (1 << (match.lastindex or 1) - 1 for match in _CHINESE_SIGNS.finditer(text))
-    return filter(None, map(_of_word, text.split()))
+        text = text.lower()
+        found = [_CHINESE_BITS[i] for i, _, _ in _CHINESE_MATCHER.find_matches_as_indexes(text)]
+        found += [_NUMBER_BITS[match.lastindex] for match in _CHINESE_NUMBERS.finditer(text)]
+        return found
+    return [*filter(None, map(_of_word, text.split()))]
 
 
-def clinical_mentions(text: str, language: str) -> dict[str, int]:
-    """How many drugs, doses, negations and allergies a text mentions, by :data:`MENTIONS`."""
-    counts = [0] * len(MENTIONS)
-    for bits in _signs(text, language):
-        if bits & _ANY_MENTION:
-            for i, bit in _MENTION_BITS:
-                if bits & bit:
-                    counts[i] += 1
-    return dict(zip(MENTIONS, counts, strict=True))
+def mentions(found: Iterable[int]) -> dict[str, int]:
+    """How many drugs, doses, negations and allergies are among some :func:`signs`, by :data:`MENTIONS`."""
+    numbers = Counter(found)
+    return {kind: sum(n for bits, n in numbers.items() if bits & bit) for kind, bit in _MENTION_BITS}
 
 
-_MENTION_BITS = tuple((i, 1 << _KINDS.index(kind)) for i, kind in enumerate(MENTIONS))
-_ANY_MENTION = sum(bit for _, bit in _MENTION_BITS)
+_MENTION_BITS = tuple((kind, 1 << _KINDS.index(kind)) for kind in MENTIONS)
 
 
 def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[int, float]]:
@@ -169,7 +183,7 @@ def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[in
     scores = []
     for part in parts:
         shown = 0
-        for bits in _signs(part, language):
+        for bits in signs(part, language):
             shown |= bits
         scores.append(_score(shown, role))
     scores[0] = scores[0][0], scores[0][1] + _FIRST

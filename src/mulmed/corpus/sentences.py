@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 # A full stop after these does not end a sentence.
 _ABBREVIATION = re.compile(
@@ -10,11 +11,14 @@ _ABBREVIATION = re.compile(
     r"|temp|wt|ht|yrs?|mins?|hrs?)|\b[A-Za-z]|(?:^|[\s:;,)])\d{1,2})\.$",
     re.IGNORECASE,
 )
+# Each begins with one set of characters, for which a text is searched fastest.
 _ENGLISH_END = re.compile(
-    r"[.!?…]+[\"'”’)\]]*(?:\s+|(?=[A-Z][a-z]))"  # "the pain.Take care" is two sentences as well
-    r"|\n+"
+    r"[.!?…\n](?:(?<=\n)\n*"
+    r"|(?<!\n)[.!?…]*[\"'”’)\]]*(?:\s+|(?=[A-Z][a-z])))"  # "the pain.Take care" is two sentences as well
 )
-_CHINESE_END = re.compile(r"(?:[。！？!?；;…]|\.(?=\s|$))+[”’」』）)】\]]*\s*|\n+")
+_CHINESE_END = re.compile(
+    r"[。！？!?；;….\n](?:(?<=\n)\n*|(?:(?<![.\n])|(?<=\.)(?=\s|$))(?:[。！？!?；;…]|\.(?=\s|$))*[”’」』）)】\]]*\s*)"
+)
 
 
 def sentences(text: str, language: str) -> list[str]:
@@ -23,24 +27,33 @@ def sentences(text: str, language: str) -> list[str]:
     Line breaks always end a sentence. Decimal numbers, list numbers ("1. rest") and common
     abbreviations do not; nor does a Chinese comma.
     """
-    end = _CHINESE_END if language == "zh" else _ENGLISH_END
-    pieces, start = [], 0
-    for match in end.finditer(text):
-        if not match.end() or match.end() == len(text):
-            continue
-        if language != "zh" and "\n" not in match[0]:
-            at = match.start()
-            # Most sentences end in a word of five letters or more, which is an abbreviation only if "approx".
-            ending = text[max(start, at - 5) : at]
-            long = len(ending) == 5 and ending.isalpha() and ending.lower() != "pprox"
-            if (
-                not long
-                and match[0].rstrip() == "."
-                and _ABBREVIATION.search(text[max(start, at - 12) : at + 1])
-            ):
-                continue
-        pieces.append(text[start : match.end()])
-        start = match.end()
-    if start < len(text):
-        pieces.append(text[start:])
-    return pieces
+    return [text[start:end] for start, end in pairwise([0, *sentence_ends(text, language)])]
+
+
+def sentence_ends(text: str, language: str) -> list[int]:
+    """Where the :func:`sentences` of a text end, and the next ones begin."""
+    if language == "zh":
+        ends = [match.end() for match in _CHINESE_END.finditer(text)]
+    else:
+        ends, begin = [], 0
+        for match in _ENGLISH_END.finditer(text):
+            if not _abbreviates(text, begin, *match.span()):
+                begin = match.end()
+                ends.append(begin)
+    if text and (not ends or ends[-1] < len(text)):
+        ends.append(len(text))
+    return ends
+
+
+def _abbreviates(text: str, begin: int, at: int, end: int) -> bool:
+    """Whether a full stop in the sentence from ``begin`` belongs to an abbreviation or to a list's number."""
+    # Most sentences end in a word of five letters or more, which is an abbreviation only if "approx".
+    ending = text[at - 5 : at] if at - 5 >= begin else ""
+    if ending.isalpha() and ending.lower() != "pprox":
+        return False
+    mark = text[at:end]
+    return (
+        mark.rstrip() == "."
+        and "\n" not in mark
+        and _ABBREVIATION.search(text[max(begin, at - 12) : at + 1]) is not None
+    )

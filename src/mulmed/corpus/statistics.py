@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from mulmed.corpus.moderate import removal
+from mulmed.corpus.record import Record
 
 #: Languages written without spaces between words; their lengths are counted in characters.
 UNSPACED = ("zh", "ja")
@@ -17,7 +18,7 @@ UNSPACED = ("zh", "ja")
 BARS = 20
 
 
-def lengths(batch: pl.DataFrame) -> pl.DataFrame:
+def lengths(records: Sequence[Record]) -> pl.DataFrame:
     """Lengths of every record's fields, in the unit of its language, one row a record.
 
     Words are what white space separates, as far as they hold a letter or digit. Characters are all but
@@ -30,16 +31,26 @@ def lengths(batch: pl.DataFrame) -> pl.DataFrame:
     """
 
     def length(text: pl.Expr) -> pl.Expr:
-        words = text.str.count_matches(r"\S*[\p{L}\p{N}]\S*")
-        characters = text.str.replace_all(r"\s", "").str.len_chars()
-        return pl.when(unspaced).then(characters).otherwise(words).cast(pl.Int64)
+        # Of the other unit's texts there is nothing to count: they are null.
+        words = pl.when(~unspaced).then(text).str.count_matches(r"\S*[\p{L}\p{N}]\S*")
+        spaces = pl.when(unspaced).then(text).str.count_matches(r"\s")
+        return pl.when(unspaced).then(text.str.len_chars() - spaces).otherwise(words).cast(pl.Int64)
 
     unspaced = pl.col("language").is_in(UNSPACED)
     is_summary = pl.col("task") == "summary"
-    prompt = pl.col("turns").list.get(0).struct.field("text")
-    first = length(pl.concat_str(prompt, pl.lit("\n"), pl.col("context")))
-    second = length(pl.col("turns").list.get(1).struct.field("text"))
-    return batch.select(
+    first, second = length(pl.col("prompt")), length(pl.col("reply"))
+    texts = pl.DataFrame(
+        {
+            "source": [r.source for r in records],
+            "task": [r.task for r in records],
+            "language": [r.language for r in records],
+            "prompt": [f"{r.turns[0].text}\n{r.context}" if r.context else r.turns[0].text for r in records],
+            "reply": [r.turns[1].text for r in records],
+            "rounds": [len(r.turns) // 2 for r in records],
+        },
+        schema=_TEXTS,
+    )
+    return texts.select(
         "source",
         "task",
         "language",
@@ -48,8 +59,14 @@ def lengths(batch: pl.DataFrame) -> pl.DataFrame:
         pl.when(is_summary).then(second).alias("summary"),
         pl.when(~is_summary).then(first).alias("question"),
         pl.when(~is_summary).then(second).alias("answer"),
-        pl.when(pl.col("task") == "dialogue").then(pl.col("turns").list.len() // 2).alias("turns"),
+        pl.when(pl.col("task") == "dialogue").then(pl.col("rounds")).alias("turns"),
     )
+
+
+_TEXTS = {
+    **dict.fromkeys(("source", "task", "language", "prompt", "reply"), pl.String()),
+    "rounds": pl.Int64(),
+}
 
 
 def table1(measured: pl.DataFrame) -> list[dict[str, Any]]:
@@ -125,7 +142,7 @@ def statistics(
         read, cleaned: :func:`lengths` of the records as read, and before they are shortened.
         written: the records in the end.
         removals: ``GROUP records`` and ``GROUP removed`` (moderation).
-        mentions: :func:`~mulmed.corpus.truncate.clinical_counts` of the whole corpus.
+        mentions: ``mentions`` of :class:`~mulmed.corpus.truncate.Truncated`, summed over the corpus.
     """
     return {
         "table1": table1(cleaned),

@@ -11,42 +11,72 @@ number with its unit.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from functools import partial
+from itertools import accumulate, islice, pairwise
+from typing import Protocol, TypeVar
 
 from mulmed.corpus.edits import Edit, apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.salience import Role, clinical_mentions, importance, quantities
-from mulmed.corpus.sentences import sentences
+from mulmed.corpus.salience import Role, importance, mentions, quantities, signs
+from mulmed.corpus.sentences import sentence_ends
 from mulmed.corpus.stage import Finding, Outcome, findings_of
 from mulmed.errors import MulmedError
 
-#: Number of tokens of each of some texts. One with a method ``at_most`` (upper bounds, found faster) is asked
-#: for those first: :class:`mulmed.prompts.counting.TokenCounter`.
+#: Number of tokens of each of some texts. Two methods are used where it has them
+#: (:class:`mulmed.prompts.counting.TokenCounter`): ``at_most``, upper bounds that are found faster, and
+#: ``measure``, by which sentences need not be counted again.
 CountTokens = Callable[[Sequence[str]], list[int]]
 #: (task, language) -> tokens the template adds to the first round and to each later one, end of text
 #: included (:meth:`mulmed.prompts.render.Renderer.overhead`).
 Overhead = Mapping[tuple[str, str], tuple[int, int]]
 #: A stretch of a text.
 Span = tuple[int, int]
+#: Tokens of the neighbouring stretches of one text that end at some offsets.
+_Between = Callable[[Sequence[int]], list[int]]
 _T = TypeVar("_T")
-#: A job that asks for the tokens of texts as it goes.
-_Counting = Generator[Sequence[str], list[int], _T]
+#: A job that asks for the tokens of a text now and then.
+_Counting = Generator[str, int, _T]
 
 #: The answer may not leave the question less than this share of the room, where the question needs it.
 _QUESTION_SHARE = 0.25
 #: What the patient told first may take this share of the room, where it needs it, from later rounds.
 _DESCRIPTION_SHARE = 0.4
 #: A round is shortened rather than dropped while this share of the room is left for it.
-_ROUND_SHARE = 0.25
+_ROUND_SHARE = 0.08
 #: Tokens of the line break between that and the question it is put before.
 _JOINED = 1
 _LEAST_ROOM = 16
+_WORD = re.compile(r"\S+")
 _CLAUSE_END = re.compile(r"(?<=[，；;、])|(?<=,)(?=\s)")
+
+
+class _Measured(Protocol):
+    """Sizes of texts, and of stretches of them: :class:`mulmed.prompts.counting.Measured`."""
+
+    sizes: list[int]
+
+    def between(self, number: int, ends: Sequence[int]) -> list[int]: ...
+
+
+class _Counted:
+    """The same by nothing but counting."""
+
+    def __init__(self, texts: Sequence[str], count_tokens: CountTokens) -> None:
+        self.sizes = count_tokens(texts)
+        self._texts, self._count = texts, count_tokens
+
+    def between(self, number: int, ends: Sequence[int]) -> list[int]:
+        return self._count([self._texts[number][a:b] for a, b in pairwise([0, *ends])])
+
+
+def _measure(texts: Sequence[str], count_tokens: CountTokens) -> _Measured:
+    measure = getattr(count_tokens, "measure", None)
+    measured: _Measured = measure(texts) if measure else _Counted(texts, count_tokens)
+    return measured
 
 
 def shorten(text: str, budget: int, language: str, role: Role, count_tokens: CountTokens) -> list[Edit]:
@@ -54,7 +84,9 @@ def shorten(text: str, budget: int, language: str, role: Role, count_tokens: Cou
 
     Sentences too long for that give clauses; only when no clause fits is one cut in itself.
     """
-    (edits,) = _together([_shorten(text, budget, language, role)], count_tokens)
+    measured = _measure([text], count_tokens)
+    job = _shorten(text, measured.sizes[0], partial(measured.between, 0), budget, language, role)
+    ((edits, _),) = _together([job], count_tokens)
     return edits
 
 
@@ -63,7 +95,8 @@ def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int
 
     Never inside a number with its unit.
     """
-    (length,) = _together([_cut(text, budget, language)], count_tokens)
+    between = partial(_measure([text], count_tokens).between, 0)
+    ((length, _),) = _together([_cut(text, (0, len(text)), between, budget, language)], count_tokens)
     return length
 
 
@@ -74,106 +107,106 @@ def _together(jobs: Iterable[_Counting[_T]], count_tokens: CountTokens) -> list[
     """
     running = list(enumerate(jobs))
     results: dict[int, _T] = {}
-    answers: list[list[int] | None] = [None] * len(running)
+    answers: Sequence[int | None] = [None] * len(running)
     while running:
         asked: list[tuple[int, _Counting[_T]]] = []
         texts: list[str] = []
-        lengths: list[int] = []
         for (i, job), answer in zip(running, answers, strict=True):
             try:
-                request = job.send(answer)  # type: ignore[arg-type]
+                texts.append(job.send(answer))  # type: ignore[arg-type]
             except StopIteration as end:
                 results[i] = end.value
             else:
                 asked.append((i, job))
-                texts += request
-                lengths.append(len(request))
-        counts = iter(count_tokens(texts) if texts else [])
-        running, answers = asked, [list(itertools.islice(counts, n)) for n in lengths]
+        running, answers = asked, count_tokens(texts) if texts else []
     return [results[i] for i in range(len(results))]
 
 
 def _shorten(
-    text: str, budget: int, language: str, role: Role, size: int | None = None
-) -> _Counting[list[Edit]]:
-    """:func:`shorten`; ``size``: tokens of the text, where they are known."""
-    if budget <= 0:
-        return _without(text, [])
-    if size is None:
-        (size,) = yield [text]
+    text: str,
+    size: int,
+    between: _Between,
+    budget: int,
+    language: str,
+    role: Role,
+    *,
+    to_its_end: bool = False,
+) -> _Counting[tuple[list[Edit], int]]:
+    """What :func:`shorten` returns, and how many tokens are left of the text's ``size``.
+
+    Args:
+        to_its_end: the last sentence stays before all others, if there is room for it.
+    """
     if size <= budget:
-        return []
-    spans, sizes = yield from _units(text, budget, language)
-    parts = [text[a:b] for a, b in spans]
-    scores = importance(parts, language, role)
+        return [], size
+    if budget <= 0:
+        return _without(text, []), 0
+    spans, sizes = _units(text, between, budget, language)
+    scores = importance([text[a:b] for a, b in spans], language, role)
     chosen: list[int] = []  # most important first
     room = budget
-    for i in sorted(range(len(parts)), key=lambda i: (-scores[i][0], -scores[i][1], i)):
+    order = sorted(range(len(spans)), key=lambda i: (-scores[i][0], -scores[i][1], i))
+    if to_its_end:
+        order.sort(key=lambda i: i != len(spans) - 1)
+    for i in order:
         if sizes[i] <= room:
             chosen.append(i)
             room -= sizes[i]
     # Sentences joined may be more tokens than the sum of them apart.
     while chosen:
         edits = _without(text, [spans[i] for i in sorted(chosen)])
-        (left,) = yield [apply(text, edits)]
+        left = yield apply(text, edits)
         if left <= budget:
-            return edits
+            return edits, left
         chosen.pop()
-    most = max(range(len(parts)), key=lambda i: (scores[i], -i))
-    start, end = spans[most]
-    kept = yield from _cut(text[start:end], budget, language)
-    return _without(text, [(start, start + kept)] if kept else [])
+    most = max(range(len(spans)), key=lambda i: (scores[i], -i))
+    start = spans[most][0]
+    kept, left = yield from _cut(text, spans[most], between, budget, language)
+    return _without(text, [(start, start + kept)] if kept else []), left
 
 
-def _cut(text: str, budget: int, language: str) -> _Counting[int]:
-    inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
-    ends = range(1, len(text) + 1) if language == "zh" else [m.end() for m in re.finditer(r"\S+", text)]
-    allowed = [end for end in ends if end not in inside]
-    low, high = 0, len(allowed)  # allowed[:low] fit
-    while low < high:
-        middle = (low + high + 1) // 2
-        (size,) = yield [text[: allowed[middle - 1]]]
+def _cut(text: str, span: Span, between: _Between, budget: int, language: str) -> _Counting[tuple[int, int]]:
+    """Length of the longest beginning of a stretch of a text within a budget, and its size."""
+    start, stop = span
+    by_words = language != "zh"
+    words = (match.end() for match in _WORD.finditer(text, start, stop))
+    ends = _outside(words if by_words else range(start + 1, stop + 1), text)
+    _, *sizes = between([start, *ends])
+    totals = list(accumulate(sizes))
+    room = budget
+    while (fit := bisect_right(totals, room)) > 0:
+        # Apart from what follows it, it may be more.
+        size = yield text[start : ends[fit - 1]]
         if size <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    if low or language == "zh":
-        return allowed[low - 1] if low else 0
+            return ends[fit - 1] - start, size
+        room = min(totals[fit - 1] - 1, room - (size - budget))
     # One long word: a link, or a text without spaces.
-    return (yield from _cut(text, budget, "zh"))
+    return (yield from _cut(text, span, between, budget, "zh")) if by_words else (0, 0)
 
 
-def _units(text: str, budget: int, language: str) -> _Counting[tuple[list[Span], list[int]]]:
+def _units(text: str, between: _Between, budget: int, language: str) -> tuple[list[Span], list[int]]:
     """Sentences with their sizes, those that would take half the room for themselves divided into clauses."""
+    ends = sentence_ends(text, language)
+    # No other end of a sentence stands inside a number with its unit.
+    if "\n" in text:
+        ends = _outside(ends, text)
+    sizes = between(ends)
+    if max(sizes) * 2 > budget:
+        clauses = [
+            start + clause.end()
+            for (start, end), size in zip(pairwise([0, *ends]), sizes, strict=True)
+            if size * 2 > budget
+            for clause in _CLAUSE_END.finditer(text[start:end])
+        ]
+        ends = sorted({*_outside(clauses, text), *ends})
+        sizes = between(ends)
+    return list(pairwise([0, *ends])), sizes
+
+
+def _outside(ends: Iterable[int], text: str) -> list[int]:
+    """Those of some offsets at which no number is parted from its unit."""
     inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
-    spans = _spans(sentences(text, language), 0, inside)
-    sizes = yield _apart(text, spans, language)
-    if max(sizes) * 2 <= budget:
-        return spans, sizes
-    units: list[Span] = []
-    for (a, b), size in zip(spans, sizes, strict=True):
-        units += (
-            _spans(filter(None, _CLAUSE_END.split(text[a:b])), a, inside) if size * 2 > budget else [(a, b)]
-        )
-    return units, (yield _apart(text, units, language))
-
-
-def _spans(parts: Iterable[str], start: int, inside: set[int]) -> list[Span]:
-    """Where parts of a text stand; those divided inside a number with its unit stay one."""
-    spans: list[Span] = []
-    for part in parts:
-        if spans and start in inside:
-            spans[-1] = spans[-1][0], start + len(part)
-        else:
-            spans.append((start, start + len(part)))
-        start += len(part)
-    return spans
-
-
-def _apart(text: str, spans: Sequence[Span], language: str) -> list[str]:
-    """Sentences as they are counted within a text: in English, with the space before."""
-    parts = [text[a:b] for a, b in spans]
-    return parts if language == "zh" else [f" {part.strip()}" for part in parts]
+    return [end for end in ends if end not in inside]
 
 
 def _without(text: str, kept: Sequence[Span]) -> list[Edit]:
@@ -206,9 +239,24 @@ class _Room:
         return self.cutoff - self.first - self.later * (rounds - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """What shortening did.
+
+    Attributes:
+        outcomes: one a record, in their order.
+        mentions: how many mentions of each kind the records that were shortened had, kept, and would have kept
+            if they had been cut at the right: ``KIND before``, ``KIND kept``, ``KIND cut at the right``; with
+            ``records``. Those of several chunks may be added.
+    """
+
+    outcomes: list[Outcome]
+    mentions: dict[str, int]
+
+
 def truncate_records(
     records: Sequence[Record], cutoff: int, overhead: Overhead, count_tokens: CountTokens
-) -> list[Outcome]:
+) -> Truncated:
     """Records that fit into ``cutoff`` tokens, template and end-of-text tokens included.
 
     Training and validation: the oldest rounds of a dialogue go until the rest fits or one is left (rule
@@ -229,74 +277,52 @@ def truncate_records(
                 remedy=f"Set cutoff to {first + 128} or more.",
             )
     rooms = [_Room(cutoff, *overhead[r.task, r.language]) for r in records]
-    bounds = _counts(records, getattr(count_tokens, "at_most", count_tokens))
+    texts = [text for record in records for text in _texts(record)]
+    bounds = _grouped(records, getattr(count_tokens, "at_most", count_tokens)(texts))
+    maybe = [i for i, record in enumerate(records) if not _fits(record, bounds[i], rooms[i])]
+    texts = [text for i in maybe for text in _texts(records[i])]
+    measured = _measure(texts, count_tokens)
+    counts = _grouped([records[i] for i in maybe], measured.sizes)
     outcomes = [Outcome(record) for record in records]
-    long = [i for i, record in enumerate(records) if not _fits(record, bounds[i], rooms[i])]
-    counts = dict(zip(long, _counts([records[i] for i in long], count_tokens), strict=True))
-    long = [i for i in long if not _fits(records[i], counts[i], rooms[i])]
-    jobs = [_fitted(records[i], counts[i], rooms[i]) for i in long]
-    for i, outcome in zip(long, _together(jobs, count_tokens), strict=True):
+    jobs, long, position = [], [], 0
+    for i, tokens in zip(maybe, counts, strict=True):
+        if not _fits(records[i], tokens, rooms[i]):
+            stretches = [partial(measured.between, position + k) for k in range(len(tokens))]
+            jobs.append(_fitted(records[i], tokens, stretches, rooms[i]))
+            long.append((i, tokens, stretches))
+        position += len(tokens)
+    shortened = 0
+    seen: dict[str, list[int]] = {"before": [], "kept": [], "cut at the right": []}
+    for (i, tokens, stretches), outcome in zip(long, _together(jobs, count_tokens), strict=True):
         outcomes[i] = outcome
-    return outcomes
+        if outcome.record is not None and outcome.findings:
+            language, given, left = records[i].language, _read(records[i]), _read(outcome.record)
+            whole, end = _cut_at_the_right(records[i], tokens, stretches, rooms[i])
+            cut_short = [*given[:whole], *(text[:end] for text in given[whole : whole + 1])]
+            found = {text: signs(text, language) for text in {*given, *left, *cut_short}}
+            for when, texts in (("before", given), ("kept", left), ("cut at the right", cut_short)):
+                for text in texts:
+                    seen[when] += found[text]
+            shortened += 1
+    survived = {f"{kind} {when}": n for when in seen for kind, n in mentions(seen[when]).items()}
+    return Truncated(outcomes, survived | {"records": shortened})
 
 
-def clinical_counts(
-    records: Sequence[Record],
-    outcomes: Sequence[Outcome],
-    cutoff: int,
-    overhead: Overhead,
-    count_tokens: CountTokens,
-) -> dict[str, int]:
-    """How many mentions of each kind the records that were shortened had, kept, and would have kept if they
-    had been cut at the right: ``KIND before``, ``KIND kept``, ``KIND cut at the right``; with ``records``.
-
-    Counts of several chunks may be added. Where a cut at the right would fall within a text is estimated
-    from how many tokens the text has, and corrected once by counting what stands before it: it is right to
-    within a few words.
-    """
-    counts: Counter[str] = Counter()
-    shortened = [(r, o.record) for r, o in zip(records, outcomes, strict=True) if o.record and o.findings]
-    before = [_read(record) for record, _ in shortened]
-    cuts = [
-        _cut_at_the_right(texts, _Room(cutoff, *overhead[record.task, record.language]))
-        for (record, _), texts in zip(shortened, before, strict=True)
-    ]
-    for (record, kept), texts, (whole, rest) in zip(
-        shortened, before, _together(cuts, count_tokens), strict=True
-    ):
-        counts["records"] += 1
-        in_each = [clinical_mentions(text, record.language) for text in texts]
-        cut_short = [clinical_mentions(rest, record.language)] if rest else []
-        after = [clinical_mentions(text, record.language) for text in _read(kept)]
-        for when, mentions in (
-            ("before", in_each),
-            ("kept", after),
-            ("cut at the right", in_each[:whole] + cut_short),
-        ):
-            for one in mentions:
-                for kind, number in one.items():
-                    counts[f"{kind} {when}"] += number
-    return dict(counts)
-
-
-def _read(record: Record) -> list[str]:
-    """The texts of a record that must fit: all, but of a test record the reference."""
-    turns = record.turns[:-1] if record.split == "test" else record.turns
-    return [record.context, *(turn.text for turn in turns)]
-
-
-def _cut_at_the_right(texts: Sequence[str], room: _Room) -> _Counting[tuple[int, str]]:
-    """What the published code keeps: how many texts whole, and the beginning of the next."""
+def _cut_at_the_right(
+    record: Record, tokens: Sequence[int], stretches: Sequence[_Between], room: _Room
+) -> tuple[int, int]:
+    """What the published code keeps: how many texts whole, and how many characters of the next, which is right
+    to within a few words."""
     left = room.for_texts(1)
-    sizes = yield texts
-    for i, (text, size) in enumerate(zip(texts, sizes, strict=True)):
+    texts = _read(record)
+    for i, (text, size) in enumerate(zip(texts, tokens, strict=False)):
         if i > 1 and i % 2:
             left -= room.later
         if size > left:
             if left <= 0:
-                return i, ""
+                return i, 0
             end = len(text) * left // size
-            (taken,) = yield [text[:end]]
+            (taken,) = stretches[i]([end])
             if taken > left:
                 end = end * left // taken
             else:
@@ -304,24 +330,35 @@ def _cut_at_the_right(texts: Sequence[str], room: _Room) -> _Counting[tuple[int,
             # Not within a word.
             while 0 < end < len(text) and text[end - 1 : end + 1].isalnum() and text[end].isascii():
                 end -= 1
-            return i, text[:end]
+            return i, end
         left -= size
-    return len(texts), ""
+    return len(texts), 0
 
 
-def _counts(records: Sequence[Record], count: CountTokens) -> list[list[int]]:
+def _read(record: Record) -> list[str]:
+    """The texts of a record that must fit: all, but of a test record the reference."""
+    texts = _texts(record)
+    return texts[:-1] if record.split == "test" else texts
+
+
+def _texts(record: Record) -> list[str]:
+    return [record.context, *(turn.text for turn in record.turns)]
+
+
+def _grouped(records: Sequence[Record], sizes: Iterable[int]) -> list[list[int]]:
     """Of each record: tokens of its context, of each turn."""
-    texts = [[record.context, *(t.text for t in record.turns)] for record in records]
-    sizes = iter(count([text for group in texts for text in group]))
-    return [[next(sizes) for _ in group] for group in texts]
+    remaining = iter(sizes)
+    return [list(islice(remaining, 1 + len(record.turns))) for record in records]
 
 
 def _fits(record: Record, tokens: Sequence[int], room: _Room) -> bool:
     return sum(tokens[: -1 if record.split == "test" else None]) <= room.for_texts(len(record.turns) // 2)
 
 
-def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> _Counting[Outcome]:
-    """A record that is too long, shortened. ``tokens``: of its context, of each turn."""
+def _fitted(
+    record: Record, tokens: Sequence[int], stretches: Sequence[_Between], room: _Room
+) -> _Counting[Outcome]:
+    """A record that is too long, shortened. ``tokens`` and ``stretches``: of its context, of each turn."""
     rounds = len(record.turns) // 2
     must_fit = [*tokens[:-1], 0] if record.split == "test" else tokens
     later = sum(must_fit[1:])  # tokens of the rounds after the first one kept
@@ -340,18 +377,21 @@ def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> _Counting[Out
         kept, sizes, findings = whole, [tokens[0], asked, answered], list[Finding]()
         if sum(sizes) > left:
             share = share if rounds > 1 and not first else int(left * _QUESTION_SHARE)
-            kept, sizes, findings = yield from _round_shortened(whole, sizes, 2 * first, left, share)
+            here = [stretches[0], *stretches[2 * first + 1 : 2 * first + 3]]
+            kept, sizes, findings = yield from _round_shortened(whole, sizes, here, 2 * first, left, share)
             empty = not all(turn.text for turn in kept.turns)
             if not is_last and (empty or kept.answer_cut > record.answer_cut):
-                continue  # an answer that others follow ends where the doctor ended it
+                continue
             if empty and reserved:
                 sizes, left = [tokens[0], asked, answered], left + reserved
                 share = int(left * _QUESTION_SHARE)
-                kept, sizes, findings = yield from _round_shortened(whole, sizes, 2 * first, left, share)
+                kept, sizes, findings = yield from _round_shortened(
+                    whole, sizes, here, 2 * first, left, share
+                )
         if first:
             left = budget - later - sum(sizes)
             kept, told = yield from _with_description(
-                kept, record.turns[: 2 * first], (tokens[1], sizes[1]), left
+                kept, record.turns[: 2 * first], stretches[1], (tokens[1], sizes[1]), left
             )
             findings = told + findings
         return Outcome(kept, tuple(findings))
@@ -359,12 +399,17 @@ def _fitted(record: Record, tokens: Sequence[int], room: _Room) -> _Counting[Out
 
 
 def _round_shortened(
-    record: Record, sizes: Sequence[int], number: int, budget: int, share: int
+    record: Record,
+    sizes: Sequence[int],
+    stretches: Sequence[_Between],
+    number: int,
+    budget: int,
+    share: int,
 ) -> _Counting[tuple[Record, list[int], list[Finding]]]:
     """A record with its first round shortened: first the question, then the answer.
 
     Args:
-        sizes: tokens of context, question and answer (0 if it need not fit).
+        sizes, stretches: tokens of context, question and answer (0 if it need not fit).
         number: which turn of the record as given its question was.
         budget: tokens that context, question and answer may have.
         share: how many of them the answer may not take from context and question.
@@ -376,29 +421,31 @@ def _round_shortened(
     context, language = record.context, record.language
     findings: list[Finding] = []
 
-    def change(text: str, size: int, budget: int, field: str, role: Role) -> _Counting[tuple[str, int, bool]]:
+    def change(text: str, part: int, budget: int, field: str, role: Role) -> _Counting[tuple[str, int, bool]]:
         """The text within a budget, its size, and whether its end has gone."""
-        if size <= budget:
-            return text, size, False
+        if sizes[part] <= budget:
+            return text, sizes[part], False
         rule = "answer shortened" if role == "answer" else "question shortened"
-        shorter = yield from _shorten(text, budget, language, role, size)
+        # An answer that others follow ends where the doctor ended it.
+        followed = role == "answer" and len(record.turns) > 2
+        shorter, left = yield from _shorten(
+            text, sizes[part], stretches[part], budget, language, role, to_its_end=followed
+        )
         edits = [e._replace(rule=rule) for e in shorter]
         findings.extend(findings_of(field, text, edits))
-        after = apply(text, edits)
         *_, end = edits
-        (size,) = yield [after]
-        return after, size, end.end == len(text) and bool(text[end.start :].strip())
+        return apply(text, edits), left, end.end == len(text) and bool(text[end.start :].strip())
 
     context_size, asked, answered = sizes
     left = max(budget - answered, min(context_size + asked, share))
     role: Role = "abstract" if record.task == "summary" else "question"
     if context and context_size + asked > left:
         context, context_size, _ = yield from change(
-            context, context_size, left - min(asked, left // 2), "context", role
+            context, 0, left - min(asked, left // 2), "context", role
         )
-    text, asked, _ = yield from change(question.text, asked, left - context_size, f"turns[{number}]", role)
+    text, asked, _ = yield from change(question.text, 1, left - context_size, f"turns[{number}]", role)
     reply, answered, cut_off = yield from change(
-        answer.text, answered, budget - context_size - asked, f"turns[{number + 1}]", "answer"
+        answer.text, 2, budget - context_size - asked, f"turns[{number + 1}]", "answer"
     )
     shorter = replace(
         record,
@@ -410,12 +457,13 @@ def _round_shortened(
 
 
 def _with_description(
-    record: Record, dropped: Sequence[Turn], sizes: tuple[int, int], left: int
+    record: Record, dropped: Sequence[Turn], between: _Between, sizes: tuple[int, int], left: int
 ) -> _Counting[tuple[Record, list[Finding]]]:
     """A dialogue whose first question begins with as much of what was told first as there is room for.
 
     Args:
         dropped: the turns that went before this record's.
+        between: of the first of them.
         sizes: tokens of what was told first, and of the first question left.
         left: tokens that may still be added.
     """
@@ -423,12 +471,12 @@ def _with_description(
     budget, left = sizes[1] + left, left - _JOINED
     findings: list[Finding] = []
     while left > 0:
-        edits = yield from _shorten(description, left, record.language, "question", sizes[0])
+        edits, _ = yield from _shorten(description, sizes[0], between, left, record.language, "question")
         told = apply(description, edits)
         if not told.strip():
             break
         text = f"{told}\n{question}"
-        (size,) = yield [text]
+        size = yield text
         excess = size - budget
         if excess <= 0:
             record = replace(record, turns=(Turn("user", text), *record.turns[1:]))

@@ -13,27 +13,77 @@ to hold, the tokenizer counts the whole text.
 
 from __future__ import annotations
 
-import itertools
 import json
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.models import BPE
 
 _SPACE = "▁"
-#: White space of which not every space begins a word; the spaces that do all the same.
+#: Marks where a text may be divided.
+_MARK = "\0"
+#: Spaces that begin a word, where some do not: of byte-level BPE, of BPE with a sign for the space.
+_BEFORE_WORD, _SINGLE_SPACE = re.compile(r" (?=\S)"), re.compile(r"(?<! ) (?! )")
 _AWKWARD = re.compile(r" \s")
-_BEFORE_WORD = re.compile(r" (?=\S)")
-_SINGLE_SPACE = re.compile(r"(?<! ) (?! )")
-#: Words or pieces remembered at most; a few tens of megabytes.
+#: A text with fewer characters a space than this is divided into words, which repeat; others into pieces.
+_LONG_WORDS = 16
+#: Words and pieces remembered at most; a few tens of megabytes.
 _REMEMBERED = 300_000
 #: Pairs of characters are looked up by so many bits of a hash; two that share them are only counted together.
 _HASH_BITS = 22
 #: Tokens of several words that a vocabulary may have, if pieces are to be shorter than texts.
 _FEW = 16
+#: Characters from here on have four bytes, and as many tokens at most.
+_PLANE = 0x10000
+
+#: Number of a text, pieces it begins with, words that follow them with a space before each.
+_Divided = tuple[int, Sequence[str], Sequence[str]]
+_Codes = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Texts in pieces that are tokenized independently of each other.
+
+    Attributes:
+        sizes: number of tokens of each text.
+    """
+
+    sizes: list[int]
+    _texts: Sequence[str]
+    _parts: Sequence[Sequence[int]]  # tokens of each piece of each text; of none where it was counted whole
+    _marked: Mapping[int, str]  # texts with marks between their pieces; others are divided before each space
+    _before: int  # characters put before the marked ones
+    _tokenizer: Tokenizer
+
+    def between(self, number: int, ends: Sequence[int]) -> list[int]:
+        """Tokens of the neighbouring stretches of a text that end at some offsets, in order.
+
+        A piece on both sides of an end belongs to the second. If the last end is the text's, the sum is the
+        text's size; some of the stretches put together may have a little more or less.
+        """
+        text, parts = self._texts[number], self._parts[number]
+        totals = [0, *accumulate(parts)]
+        if number in self._marked:
+            pieces = list(accumulate(map(len, self._marked[number].split(_MARK)), initial=-self._before))
+            upto = [totals[bisect_right(pieces, end, 1) - 1] for end in ends]
+        elif parts:
+            # A piece ends before each space: at an end of a stretch, if a space follows that.
+            spaces = accumulate(text.count(" ", start + 1, end + 1) for start, end in pairwise([-1, *ends]))
+            upto = [totals[-1 if end == len(text) else n] for n, end in zip(spaces, ends, strict=True)]
+        else:
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+            starts = [start for start, _ in encoding.offsets]
+            upto = [bisect_left(starts, end) for end in ends]
+        return list(map(operator.sub, upto, [0, *upto]))
 
 
 class TokenCounter:
@@ -50,99 +100,43 @@ class TokenCounter:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._load(tokenizer.backend_tokenizer.to_str())
-
-    def _load(self, serialized: str) -> None:
-        self._serialized = serialized
-        self._tokenizer = Tokenizer.from_str(serialized)
-        layout = json.loads(serialized)
-        model = layout["model"]
-        self.kind = _kind(layout)
-        self._whole: tuple[str, ...] = ()  # texts that hold one of these are counted whole
-        self._before = " " if self.kind == "prepended" else ""
-        self._by_piece = self._tokenizer
-        added = [token["content"] for token in layout["added_tokens"]]
+        backend = tokenizer.backend_tokenizer
+        added = list(backend.get_added_tokens_decoder().values())
+        # A copy that shares the vocabulary: the one given may be set to cut or to pad at any time.
+        self._tokenizer = self._by_piece = _copy(backend, backend.normalizer, added)
+        self.kind = _kind(backend, added)
+        self._whole: tuple[str, ...] = (_MARK,)  # texts that hold one of these are counted whole
+        self._before = ""
+        contents = [token.content for token in added]
         if self.kind == "bytes":
-            self._whole = tuple(added)  # they are taken out before the rest is split
-        if self.kind in _SIGNS:
-            self._whole = (_SPACE, "\0", *_phrases(model))
+            self._whole += tuple(contents)  # they are taken out before the rest is split
+        elif self.kind is not None:
+            vocabulary = list(backend.get_vocab(with_added_tokens=False))
+            self._whole += (_SPACE, *_phrases(vocabulary))
             if self.kind == "prepended":
                 # The space is put before what follows each of them, and would be before each piece.
-                self._whole += tuple(added)
-                layout["normalizer"] = layout["normalizer"]["normalizers"][-1]
-                self._by_piece = Tokenizer.from_str(json.dumps(layout))
-            self._joined = _joined([*model["vocab"], *added])
-        self._first: dict[str, int] = {}  # word at the beginning of a text, or piece -> tokens
-        self._later: dict[str, int] = {}  # word with the space before it -> tokens
+                self._whole += tuple(contents)
+                self._before = " "
+                self._by_piece = _copy(backend, backend.normalizer[1], added)
+            self._joined = _joined([*vocabulary, *contents])
+            self._most = _most(vocabulary)
+        self._pieces: dict[str, int] = {}  # piece, or word at the beginning of a text -> tokens
+        self._words: dict[str, int] = {}  # word -> tokens with the space before it
 
-    def __getstate__(self) -> str:
-        return self._serialized
+    def __getstate__(self) -> dict[str, Any]:
+        by_piece = None if self._by_piece is self._tokenizer else self._by_piece.to_str()
+        serialized = {"_tokenizer": self._tokenizer.to_str(), "_by_piece": by_piece}
+        return self.__dict__ | {"_pieces": {}, "_words": {}} | serialized
 
-    def __setstate__(self, state: str) -> None:
-        self._load(state)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tokenizer = self._by_piece = Tokenizer.from_str(state["_tokenizer"])
+        if state["_by_piece"] is not None:
+            self._by_piece = Tokenizer.from_str(state["_by_piece"])
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
-        if self.kind is None:
-            return self._count(texts)
-        counts = [0] * len(texts)
-        apart = [i for i, text in enumerate(texts) if text and not self._is_whole(text)]
-        # Words repeat where spaces part them; elsewhere (Chinese) only pieces do.
-        by_words = [i for i in apart if self.kind == "bytes" or texts[i].isascii()]
-        by_pieces = [i for i in apart if self.kind != "bytes" and not texts[i].isascii()]
-        whole = [i for i, text in enumerate(texts) if text and self._is_whole(text)]
-        for which, count in (
-            (by_words, self._by_words),
-            (by_pieces, self._by_pieces),
-            (whole, self._count),
-        ):
-            for i, number in zip(which, count([texts[i] for i in which]), strict=True):
-                counts[i] = number
-        if len(self._first) + len(self._later) > _REMEMBERED:
-            self._first.clear()
-            self._later.clear()
-        return counts
-
-    def _by_pieces(self, texts: Sequence[str]) -> list[int]:
-        before = self._before
-        joined = "".join([before + text for text in texts] if before else texts)
-        if not joined:
-            return []
-        ends = np.cumsum([len(text) + len(before) for text in texts])
-        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-        codes = np.where(codes == ord(" "), np.uint32(ord(_SPACE)), codes)
-        begins = np.empty(len(codes) + 1, np.bool_)
-        np.logical_not(self._joined[_hashed(codes[:-1], codes[1:])], out=begins[1:-1])
-        begins[0] = True
-        begins[ends] = True
-        starts = np.flatnonzero(begins[1:-1]) + 1
-        separated = np.insert(codes, starts, 0).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-        pieces = separated.split("\0")
-        known = self._first
-        try:
-            sizes = np.fromiter(map(known.__getitem__, pieces), np.int64, len(pieces))
-        except KeyError:
-            self._learn(known, set(pieces), "")
-            sizes = np.fromiter(map(known.__getitem__, pieces), np.int64, len(pieces))
-        totals = np.concatenate([[0], np.cumsum(sizes)])[np.searchsorted(starts, ends) + 1]
-        counts: list[int] = np.diff(totals, prepend=0).tolist()
-        return counts
-
-    def _is_whole(self, text: str) -> bool:
-        return any(literal in text for literal in self._whole)
-
-    def _by_words(self, texts: Sequence[str]) -> list[int]:
-        words = [self._words(text) for text in texts]
-        try:
-            return self._sums(words)
-        except KeyError:
-            self._learn(self._first, {w[0] for w in words}, "")
-            self._learn(self._later, {v for w in words for v in w[1:]}, " ")
-            return self._sums(words)
-
-    def _sums(self, words: Sequence[Sequence[str]]) -> list[int]:
-        first, later = self._first, self._later.__getitem__
-        return [first[w[0]] + sum(map(later, itertools.islice(w, 1, None))) for w in words]
+        return self.measure(texts).sizes
 
     def at_most(self, texts: Sequence[str]) -> list[int]:
         """A number for each text that its number of tokens does not exceed, found without the tokenizer.
@@ -151,34 +145,101 @@ class TokenCounter:
         """
         if self.kind is None:
             return self(texts)
-        return [
-            1 + (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
-            for text in texts
-        ]
-
-    def _words(self, text: str) -> list[str]:
-        """The words of a text without the space before each."""
+        before = len(self._before)
+        sizes = [before + len(text) for text in texts]
+        other = [i for i, text in enumerate(texts) if not text.isascii()]
         if self.kind == "bytes":
-            awkward = text.endswith(" ") or _AWKWARD.search(text)
-            return _BEFORE_WORD.split(text) if awkward else text.split(" ")
-        text = self._before + text
-        words = _SINGLE_SPACE.split(text) if "  " in text else text.split(" ")
-        # The space put before a text.
-        return [" " + words[1], *words[2:]] if not words[0] else words
+            for i in other:
+                sizes[i] = len(texts[i].encode("utf-8", "surrogatepass"))
+        elif other:
+            codes = _codes("".join([texts[i] for i in other]))
+            most = np.where(codes < _PLANE, self._most[codes & np.uint32(_PLANE - 1)], np.uint8(4))
+            starts = np.cumsum([0, *(len(texts[i]) for i in other[:-1])])
+            for i, size in zip(other, np.add.reduceat(most, starts, dtype=np.int64).tolist(), strict=True):
+                sizes[i] = before + size
+        return sizes
 
-    def _learn(self, known: dict[str, int], words: Iterable[str], before: str) -> None:
-        new = [word for word in words if word not in known]
-        counts = self._count([before + word for word in new], self._by_piece)
-        known.update(zip(new, counts, strict=True))
+    def measure(self, texts: Sequence[str]) -> Measured:
+        """The sizes of the texts, and of stretches of them."""
+        if len(self._pieces) + len(self._words) > _REMEMBERED:
+            self._pieces.clear()
+            self._words.clear()
+        everything = "\n".join(texts)
+        held = [literal for literal in self._whole if literal in everything]
+        whole, in_pieces, marked = list[int](), list[int](), dict[int, str]()
+        parts: list[Sequence[int]] = [()] * len(texts)
+        unknown: list[_Divided] = []
+        piece, word = self._pieces.__getitem__, self._words.__getitem__
+        for i, text in enumerate(texts):
+            if not text:
+                continue
+            if self.kind is None or (held and any(literal in text for literal in held)):
+                whole.append(i)
+            elif self.kind != "bytes" and len(text) >= _LONG_WORDS * (text.count(" ") + 1):
+                # Words repeat where spaces part them; elsewhere (Chinese) only pieces do.
+                in_pieces.append(i)
+            elif self._is_awkward(text):
+                begins_word = _BEFORE_WORD if self.kind == "bytes" else _SINGLE_SPACE
+                marked[i] = begins_word.sub(f"{_MARK} ", self._before + text)
+            else:
+                words: Sequence[str] = text.split(" ")
+                first, words = ([], words) if self._before else (words[:1], words[1:])
+                try:
+                    parts[i] = [*map(piece, first), *map(word, words)]
+                except KeyError:
+                    unknown.append((i, first, words))
+        marked.update(
+            zip(in_pieces, self._in_pieces([self._before + texts[i] for i in in_pieces]), strict=True)
+        )
+        for i, text in marked.items():
+            pieces = text.split(_MARK)
+            try:
+                parts[i] = [*map(piece, pieces)]
+            except KeyError:
+                unknown.append((i, pieces, []))
+        self._learn(unknown)
+        for i, first, words in unknown:
+            parts[i] = [*map(piece, first), *map(word, words)]
+        totals = list(map(sum, parts))
+        for i, size in zip(whole, self._count(self._tokenizer, [texts[i] for i in whole]), strict=True):
+            totals[i] = size
+        return Measured(totals, texts, parts, marked, len(self._before), self._tokenizer)
 
-    def _count(self, texts: Sequence[str], tokenizer: Tokenizer | None = None) -> list[int]:
-        if not texts:
-            return []
-        tokenizer = tokenizer or self._tokenizer
+    def _learn(self, divided: Sequence[_Divided]) -> None:
+        pieces = {p for _, pieces, _ in divided for p in pieces} - self._pieces.keys()
+        self._pieces.update(zip(pieces, self._count(self._by_piece, pieces), strict=True))
+        words = {w for _, _, words in divided for w in words} - self._words.keys()
+        self._words.update(zip(words, self._count(self._by_piece, [f" {w}" for w in words]), strict=True))
+
+    def _is_awkward(self, text: str) -> bool:
+        """Whether not every space begins a word."""
+        if self.kind == "bytes":
+            return text[-1] == " " or _AWKWARD.search(text) is not None
+        return "  " in text or bool(self._before and text[:1] == " ")
+
+    def _in_pieces(self, texts: Sequence[str]) -> list[str]:
+        """The texts with a mark between any two characters that are never joined."""
+        codes = _codes("".join(texts))
+        if not len(codes):
+            return list(texts)
+        signs = np.where(codes == ord(" "), np.uint32(ord(_SPACE)), codes)
+        marks = np.flatnonzero(~self._joined[_hashed(signs[:-1], signs[1:])]) + 1
+        ends = np.cumsum([len(text) for text in texts])
+        marks = marks[~np.isin(marks, ends)]
+        joined = np.insert(codes, marks, 0).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        ends += np.searchsorted(marks, ends)
+        return [joined[a:b] for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+
+    @staticmethod
+    def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> list[int]:
         return [len(e) for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _hashed(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+def _codes(text: str) -> _Codes:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _hashed(left: _Codes, right: _Codes) -> _Codes:
     """Multiplicative hashes of pairs of characters."""
     return (left * np.uint32(0x9E3779B1) ^ right * np.uint32(0x85EBCA77)) >> np.uint32(32 - _HASH_BITS)
 
@@ -186,30 +247,48 @@ def _hashed(left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]) -> npt.
 def _joined(tokens: Iterable[str]) -> npt.NDArray[np.bool_]:
     """By hash, whether two characters may stand beside each other in one of some tokens."""
     table = np.zeros(1 << _HASH_BITS, np.bool_)
-    pairs = "".join({token[i : i + 2] for token in tokens for i in range(len(token) - 1)})
-    codes = np.frombuffer(pairs.encode("utf-32-le", "surrogatepass"), np.uint32)
-    table[_hashed(codes[::2], codes[1::2])] = True
+    codes = _codes("\n".join(tokens))
+    # A line break stands between tokens and inside some; where one token ends in it and the next begins with
+    # it, a pair too many is no harm.
+    table[_hashed(codes[:-1], codes[1:])] = True
     return table
 
 
-_SIGNS = ("signs", "prepended")
+def _most(vocabulary: Iterable[str]) -> npt.NDArray[np.uint8]:
+    """By code point, how many tokens a character is at most: one, or its bytes."""
+    table = np.full(_PLANE, 3, np.uint8)
+    table[:0x800] = 2
+    table[:0x80] = 1
+    single = [ord(token) for token in vocabulary if len(token) == 1 and ord(token) < _PLANE]
+    table[single] = 1
+    table[ord(" ")] = table[ord(_SPACE)]
+    return table
 
 
-def _phrases(model: dict[str, Any]) -> tuple[str, ...]:
+def _phrases(vocabulary: Iterable[str]) -> tuple[str, ...]:
     """What tokens of several words stand for."""
-    return tuple(t.replace(_SPACE, " ") for t in model["vocab"] if _SPACE in t.lstrip(_SPACE))
+    return tuple(t.replace(_SPACE, " ") for t in vocabulary if _SPACE in t.lstrip(_SPACE))
 
 
-def _kind(layout: dict[str, Any]) -> str | None:
-    """:attr:`TokenCounter.kind` of a tokenizer.json."""
-    model, split, normalizer = layout["model"], layout["pre_tokenizer"], layout["normalizer"]
-    if model["type"] != "BPE" or model.get("dropout") or model.get("continuing_subword_prefix"):
+def _copy(backend: Tokenizer, normalizer: Any, added: list[AddedToken]) -> Tokenizer:
+    copy = Tokenizer(backend.model)
+    if normalizer is not None:
+        copy.normalizer = normalizer
+    if backend.pre_tokenizer is not None:
+        copy.pre_tokenizer = backend.pre_tokenizer
+    copy.add_tokens(added)
+    return copy
+
+
+def _kind(backend: Tokenizer, added: Sequence[AddedToken]) -> str | None:
+    """:attr:`TokenCounter.kind` of a tokenizer."""
+    model = backend.model
+    split, normalizer = _layout(backend.pre_tokenizer), _layout(backend.normalizer)
+    if not isinstance(model, BPE) or model.dropout or model.continuing_subword_prefix:
         return None
-    if model.get("end_of_word_suffix") or layout["truncation"] or layout["padding"]:
+    if model.end_of_word_suffix:
         return None
-    if any(
-        " " in t["content"] or t["lstrip"] or t["rstrip"] or t["single_word"] for t in layout["added_tokens"]
-    ):
+    if any(" " in token.content or token.lstrip or token.rstrip or token.single_word for token in added):
         return None
     if normalizer is None and split is not None and split["type"] == "ByteLevel":
         return "bytes" if split["use_regex"] and not split["add_prefix_space"] else None
@@ -221,6 +300,11 @@ def _kind(layout: dict[str, Any]) -> str | None:
     kind = {1: "signs", 2: "prepended"}.get(len(steps))
     if steps[-1] != replace or (len(steps) == 2 and steps[0] != {"type": "Prepend", "prepend": _SPACE}):
         return None
-    if len(_phrases(model)) > _FEW or model.get("ignore_merges"):
+    if len(_phrases(backend.get_vocab(with_added_tokens=False))) > _FEW or model.ignore_merges:
         return None
-    return kind if model["byte_fallback"] else None
+    return kind if model.byte_fallback else None
+
+
+def _layout(part: Any) -> dict[str, Any] | None:
+    """What a tokenizer.json says of a normalizer or a pre-tokenizer."""
+    return None if part is None else json.loads(part.__getstate__())

@@ -21,7 +21,9 @@ from mulmed.prompts import Example
 from mulmed.recipe import Step
 from mulmed.training.attention import use_packed_attention
 from mulmed.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from mulmed.training.fused import fuse_norms
 from mulmed.training.head import cross_entropy_sum
+from mulmed.training.int8 import quantize_base
 from mulmed.training.lora import add_adapters, save_adapter, trainable
 from mulmed.training.packing import (
     Pack,
@@ -170,7 +172,10 @@ def train(
     placement = choose_device(settings.precision)
     model = load_model(base, placement)
     use_packed_loss(model, examples[:2])
+    fuse_norms(model)
     add_adapters(model, settings.lora, seed)
+    if settings.base_precision == "int8":
+        quantize_base(model)
     model.train()
     parameters = trainable(model)
     optimizer = torch.optim.AdamW(

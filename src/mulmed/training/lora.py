@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from mulmed.artifact import write_json
 from mulmed.errors import MulmedError
 from mulmed.recipe import Lora
+from mulmed.training.fused import dropout_mask, fused_lora
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -40,8 +41,18 @@ class LoraLinear(torch.nn.Module):
         self.train(base.training)  # an adapter put on a model in evaluation must not drop anything out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        low = F.dropout(x, self.dropout, self.training).to(self.lora_A.dtype)
-        update: torch.Tensor = F.linear(F.linear(low, self.lora_A), self.lora_B)
+        dropout = self.dropout if self.training else 0.0
+        if type(self.base) is torch.nn.Linear and self.base.bias is None and x.dtype == self.lora_A.dtype:
+            return fused_lora(x, self.base.weight, self.lora_A, self.lora_B, self.scale, dropout)
+        return self.plain(x, dropout)
+
+    def plain(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
+        """The definition, for any base layer and precision; the fused path's twin."""
+        low = x
+        if dropout:
+            keep, factor = dropout_mask(x, dropout)
+            low = x * keep * factor
+        update: torch.Tensor = F.linear(F.linear(low.to(self.lora_A.dtype), self.lora_A), self.lora_B)
         unchanged: torch.Tensor = self.base(x)
         return unchanged + (update * self.scale).to(x.dtype)
 

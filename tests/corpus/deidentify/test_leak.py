@@ -72,7 +72,7 @@ def test_recall_on_visits() -> None:
 
 @needs_data
 def test_recall_on_general_english() -> None:
-    # Its telephone numbers mostly stand alone and in local forms, its people in bare lists: not gated.
     scores = reported(general_english(DATA))
-    kinds = [scores[kind] for kind in ("EMAIL", "URL", "ACCOUNT", "ID", "IP")]
-    assert sum(s.overlap for s in kinds) >= 0.99 * sum(s.labelled for s in kinds)
+    for kind in ("EMAIL", "URL", "ACCOUNT", "ID", "IP", "PHONE"):
+        assert scores[kind].overlap >= 0.99 * scores[kind].labelled, kind
+    assert scores["NAME"].overlap >= 0.90 * scores["NAME"].labelled

@@ -102,7 +102,7 @@ def test_numbers_keep_their_form_and_are_left_alone_the_second_time(
 @given(
     st.lists(st.integers(0, 10**8), min_size=2, max_size=60, unique=True), st.binary(min_size=1, max_size=16)
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_two_people_are_merged(numbers: list[int], key: bytes) -> None:
     surrogates = Surrogates(key, "s:0", [])
     phones = {surrogates("PHONE", f"138{n:08d}"[:11]) for n in numbers}
@@ -136,7 +136,6 @@ def test_days_move_together() -> None:
         ), min_size=1, max_size=5,
     )
 )  # fmt: skip
-@settings(deadline=None)
 def test_a_second_pass_changes_nothing(texts: list[str]) -> None:
     once = cleaned(record(*texts))
     assert cleaned(record(*once), b"key") == once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from itertools import compress
 
 
 @cache
@@ -21,8 +22,8 @@ def ranked(name: str) -> tuple[str, ...]:
 
 @cache
 def given_names() -> frozenset[str]:
-    """English, Indian and Arabic given names, in lower case."""
-    return word_list("given_names_en") | word_list("given_names_in")
+    """Given names of the United States, South Asia, Europe, Africa and Japan, in lower case."""
+    return word_list("given_names_en") | word_list("given_names_in") | word_list("given_names_eu")
 
 
 @cache
@@ -51,8 +52,9 @@ def lone_given_names() -> frozenset[str]:
 
 @cache
 def transcribed_names() -> frozenset[str]:
-    """Given names common enough to be told from other words where nothing is capitalised."""
-    return frozenset(ranked("given_names_en")[:1500]) - ordinary()
+    """Given names to be told from other words where nothing is capitalised: rare ones that are short are misspelt words."""
+    rare = {name for name in given_names() if len(name) > 4}
+    return (frozenset(ranked("given_names_en")[:1500]) | rare) - ordinary()
 
 
 @cache
@@ -69,14 +71,14 @@ def not_people_zh() -> frozenset[str]:
 
 @cache
 def _jieba() -> tuple[dict[str, str], frozenset[str]]:
-    words, common = {}, set()
-    with files("jieba").joinpath("dict.txt").open(encoding="utf-8") as lines:
-        for line in lines:
-            word, count, tag = line.rstrip("\n").split(" ")
-            if 2 <= len(word) <= 5:
-                words[word] = tag
-                if int(count) >= 100:
-                    common.add(word)
+    fields = files("jieba").joinpath("dict.txt").read_text(encoding="utf-8").replace("\n", " ").split(" ")
+    short = [2 <= len(word) <= 5 for word in fields[:-1:3]]
+    words = dict(compress(zip(fields[::3], fields[2::3], strict=False), short))
+    common = (
+        word
+        for word, count in compress(zip(fields[::3], fields[1::3], strict=False), short)
+        if int(count) >= 100
+    )
     return words, frozenset(common)
 
 

@@ -29,6 +29,7 @@ from mulmed.corpus.deidentify.names_en_listed import (
     find_listed,
     kind_of,
 )
+from mulmed.corpus.deidentify.names_en_told import SPEAKING, find_lone, find_series, find_speaking
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, matches
 
@@ -46,9 +47,10 @@ WORDS_EN: dict[str, tuple[str, ...]] = {
         " suggested by ", " reviewed by ", " discussed ", " spoke ", " spoken ", " talked ", " met ", " results of ", " report of ", " please ask", " ask ",
         " asked ", " says ", " said ", " told ", " saw ", " consulted ",
     ),
-    "introduced": (" name ", " name s ", " names ", " named ", " called "),
+    "introduced": (" name ", " name s ", " names ", " named ", " called ", " call me ", " call him ", " call her ", " calls me "),
     "i am": (" i am ", " i m ", " i   m ", " this is ", " myself ", " im "),
     "greeting": (" hi ", " hii", " hello", " hey", " dear "),
+    "speaking": SPEAKING,
     "closing": (
         "regard", "sincerely", "wishes", "thank", "yours", "cheers", "love", "take care", "signed",
     ),
@@ -72,16 +74,19 @@ _TITLE = re.compile(
     rf"(?:(?:Dr|Prof|DR)(?:\.\s*|\s+))?({_FULL})"
     rf"|(?<![A-Za-z])(?:Doctor|Professor|Miss|Nurse|Sister|Aunt|Uncle)(?:[ \t]+)({_FULL})"
 )
+#: Titles that are not capitalised though the name is; 20 ms. is a time.
+_TITLE_SMALL = re.compile(rf"(?<![A-Za-z])(?<!\d)(?<!\d\s)(?:dr|prof|mr|mrs|ms)(?:\.\s*|\s+)({_FULL})")
 _TITLE_LOWER = re.compile(
     r"(?<![A-Za-z])(?P<title>[Dd]r|mr|mrs|ms|miss|doctor|nurse)(?:\s?\.\s*|\s+)(?P<first>[a-z]{3,})(?:\s(?P<second>[a-z]{3,}))?"
 )
 _NAMED = re.compile(
     rf"{EDGE}(?:my (?:full |first |last |good )?name(?:'s| is)|(?:his|her|their|the) name(?:'s| is)|name of (?:the )?patient(?: is)?|(?:patient(?:'s|’s)?|full|first|last|family|maiden|middle|user) name\s*(?::|is)|name\?"
-    rf"|(?<![A-Za-z] )name\s*:|\b(?:named|called))[ \t:]*"
+    rf"|(?<![A-Za-z] )name\s*:|['’]s name(?: is)?(?=\s(?-i:[A-Z]))|\b(?:named|called|calls? (?:me|him|her)))[ \t:]*"
     rf"(?:(?:Dr|Mr|Mrs|Ms)\.?\s+)?([A-Za-zÀ-ž][\w’'-]+(?:[ ][A-Z]\.?(?=\s))?(?:[ ][A-Za-zÀ-ž][\w’'-]+){{0,2}})",
     re.IGNORECASE,
 )
-_NAME_CUE = re.compile(r"(?:my |patient|name)", re.IGNORECASE)
+_NAME_CUE = re.compile(r"(?:my |patient|(?:full |first |last |family |maiden |middle )?name)", re.IGNORECASE)
+_CALLS = re.compile("calls? ", re.IGNORECASE)
 _I_AM = re.compile(
     rf"{EDGE}(?:[Ii] am|[Ii]['’]m|[Ii]m|[Tt]his is|[Mm]yself)\s+((?:Dr\.?\s*)?{WORD}(?:\s[A-Z]\.?(?=\s))?(?:\s{WORD})*)"
     r"(?=\s*(?:$|[.,;!\n(]|\bfrom\b|\bhere\b|\band\b|\baged?\b|\d))"
@@ -120,8 +125,8 @@ _REPORTED = re.compile(
     re.IGNORECASE,
 )
 _SPEAKER = re.compile(rf"^[\W\d]*({WORD}):", re.MULTILINE)
-_WORD_LOWER = re.compile(r"(?<![a-z])[a-z]{3,}(?![a-z])")
-_VOCATIVE = re.compile(r",\s?([a-z]{3,})(?=\s?[,.?!;])")
+_WORD_SMALL = re.compile(rf"(?<![{LOWER}])([{LOWER}]{{3,}})(?![{LOWER}])")
+_VOCATIVE = re.compile(r",\s?+([a-z]{3,}+)(?=\s?[,.?!;])")
 _SPOKEN_WORDS = frozenset(
     [
         "mason",
@@ -161,36 +166,89 @@ _NAMES_LIKE_VERBS = frozenset(
 )
 
 
-def find_names_en(text: str, hits: Hits, alone: bool = True) -> Iterator[Span]:
-    """English names; titles stay. ``alone``: also those that no cue announces."""
+def find_names_en(text: str, hits: Hits) -> Iterator[Span]:
+    """English names; titles stay. Those that no cue announces where ``alone`` and ``small`` of the hits say."""
     yield from _by_cue(text, hits)
-    if alone:
-        yield from find_listed(text)
+    yield from find_speaking(text, hits.get("speaking", ()))
+    if "alone" in hits:
+        capitals = hits["alone"]
+        yield from find_listed(text, capitals)
+        yield from find_series(text, capitals)
+        yield from find_lone(text, capitals)
         for match in _SPEAKER.finditer(text) if ":" in text else ():
             if kind_of(match[1]) in ("given", "foreign"):
                 yield Span(*match.span(1), "NAME")
-        if text.islower():
-            for match in _WORD_LOWER.finditer(text):
-                if match[0] in transcribed_names():
-                    yield Span(*match.span(), "NAME")
-        for match in _VOCATIVE.finditer(text):
-            if match[1] in lone_given_names():
+    if "small" in hits:
+        for match in (_WORD_SMALL if text.islower() else _VOCATIVE).finditer(text):
+            if match[1] in transcribed_names():
                 yield Span(*match.span(1), "NAME")
 
 
+def small_names(text: str) -> bool:
+    """Whether a given name without a capital stands where one is told: in a text without any, or between commas."""
+    words = (_WORD_SMALL if text.islower() else _VOCATIVE).findall(text)
+    return not transcribed_names().isdisjoint(words)
+
+
 def _by_cue(text: str, hits: Hits) -> Iterator[Span]:
-    titles = hits.get("title", ())
-    for pattern, starts in (
-        (_TITLE, titles),
-        (_CLOSING, hits.get("closing", ())),
-        (_FIELD, hits.get("field", ())),
-    ):
-        for match in matches(pattern, text, starts):
-            group = match.lastindex or 1
-            if pattern is _CLOSING and all(_plain(w.strip(".").lower()) for w in match[group].split()):
-                continue
-            if span := _leading_name(match, group):
+    if titles := hits.get("title"):
+        yield from _leading(matches(_TITLE, text, titles))
+        for match in matches(_TITLE_SMALL, text, titles):
+            if match[1].split()[0].strip(".").lower() not in ordinary() and (span := _leading_name(match, 1)):
                 yield span
+    if closings := hits.get("closing"):
+        yield from _leading(
+            match
+            for match in matches(_CLOSING, text, closings)
+            if not all(_plain(w.strip(".").lower()) for w in match[1].split())
+        )
+    if fields := hits.get("field"):
+        yield from _leading(matches(_FIELD, text, fields))
+    if titles:
+        yield from _titled_small(text, titles)
+    if introductions := hits.get("introduced"):
+        yield from _introduced(text, introductions)
+    if "i am" in hits:
+        for match in matches(_I_AM, text, hits["i am"]):
+            words = match[1].lower().removeprefix("dr").strip(". ").split()
+            if words and words[0] not in ordinary() and (span := _leading_name(match, 1)):
+                yield span
+    if "greeting" in hits:
+        for match in matches(_GREETING, text, hits["greeting"]):
+            if not _plain(match[1].split()[0].lower()) and (span := _greeted(match)):
+                yield span
+    if "spoken" in hits:
+        for match in matches(_SPOKEN, text, hits["spoken"]):
+            if not _plain(match["first"].lower()):
+                yield from _spoken_to(match)
+    if "reported" in hits:
+        yield from _reported(text, hits["reported"])
+    if closings:
+        for match in matches(_CLOSING_LOWER, text, closings):
+            words = match[1].split()
+            if all(w not in ordinary() for w in words) and any(map(_listed, words)):
+                yield Span(*match.span(1), "NAME")
+    for start in hits.get("aged", ()):
+        if not _AGE_AHEAD.match(text, start):
+            continue
+        for match in _AGED.finditer(text, max(0, start - 40), start + 24):
+            if span := _subject(match):
+                yield span
+    if "relative" in hits:
+        for match in matches(_RELATIVE, text, hits["relative"]):
+            first = match[1].split()[0].lower()
+            named = first not in ordinary() or (first in given_names() and first not in word_list("words_en"))
+            if named and (span := _leading_name(match, 1)):
+                yield span
+
+
+def _leading(found: Iterable[re.Match[str]]) -> Iterator[Span]:
+    for match in found:
+        if span := _leading_name(match, match.lastindex or 1):
+            yield span
+
+
+def _titled_small(text: str, titles: Iterable[int]) -> Iterator[Span]:
     for match in matches(_TITLE_LOWER, text, titles):
         first, second = match["first"], match["second"]
         if first in word_list("not_names_en"):
@@ -206,46 +264,24 @@ def _by_cue(text: str, hits: Hits) -> Iterator[Span]:
             second and second not in ordinary() and (second in surnames() or match["title"].lower() == "dr")
         )
         yield Span(match.start("first"), match.end() if more else match.end("first"), "NAME")
-    for match in matches(_NAMED, text, _words_back(hits.get("introduced", ()), text)):
+
+
+def _introduced(text: str, cues: Iterable[int]) -> Iterator[Span]:
+    for match in matches(_NAMED, text, _words_back(cues, text)):
         strong = _NAME_CUE.match(match[0]) is not None
         if span := _leading_name(match, 1, lower=strong):
             word = text[span.start : span.end].split()[0].lower()
-            if strong or (word not in ordinary() and _listed(word)):
+            called = _CALLS.match(match[0]) and text[span.start].isupper()
+            if strong or (word not in ordinary() and (called or _listed(word))):
                 yield span
-    for match in matches(_I_AM, text, hits.get("i am", ())):
-        words = match[1].lower().removeprefix("dr").strip(". ").split()
-        if words and words[0] not in ordinary() and (span := _leading_name(match, 1)):
-            yield span
-    for match in matches(_GREETING, text, hits.get("greeting", ())):
-        if span := _greeted(match):
-            yield span
-    for match in matches(_SPOKEN, text, hits.get("spoken", ())):
-        yield from _spoken_to(match)
-    for match in matches(_REPORTED, text, hits.get("reported", ())):
+
+
+def _reported(text: str, cues: Iterable[int]) -> Iterator[Span]:
+    for match in matches(_REPORTED, text, cues):
         words = match[1].split()
-        kinds = [kind_of(w) for w in words]
-        if (
-            words[0][0].isupper()
-            and kinds[0] not in ("word", "word family")
-            and (len(words) > 1 and words[1][0].isupper() and kinds[1] != "word")
-        ):
+        capital = len(words) > 1 and words[0][0].isupper() and words[1][0].isupper()
+        if capital and kind_of(words[0]) not in ("word", "word family") and kind_of(words[1]) != "word":
             yield Span(match.start(1), match.start(1) + len(" ".join(words[:2])), "NAME")
-    for match in matches(_CLOSING_LOWER, text, hits.get("closing", ())):
-        words = match[1].split()
-        if all(w not in ordinary() for w in words) and any(
-            w in given_names() or w in surnames() for w in words
-        ):
-            yield Span(*match.span(1), "NAME")
-    for start in hits.get("aged", ()):
-        if not _AGE_AHEAD.match(text, start):
-            continue
-        for match in _AGED.finditer(text, max(0, start - 40), start + 24):
-            if span := _subject(match):
-                yield span
-    for match in matches(_RELATIVE, text, hits.get("relative", ())):
-        words = match[1].split()
-        if words[0].lower() not in ordinary() and (span := _leading_name(match, 1)):
-            yield span
 
 
 def _plain(word: str) -> bool:

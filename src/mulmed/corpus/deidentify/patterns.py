@@ -80,9 +80,10 @@ WORDS_FORMS: dict[str, tuple[str, ...]] = {
         f" {word} "
         for word in (
             "call", "phone", "telephone", "tel", "mobile", "mob", "cell", "cellphone", "contact", "whatsapp", "whats app", "fax", "ring", "dial", "text",
-            "number", "desk", "office", "reach", "pager", "answering at", "messages to",
+            "number", "desk", "office", "reach", "pager", "answering at", "messages to", "registered",
         )
     ),
+    "phone behind": tuple(f" {word} " for word in ("office", "fax", "mobile", "cell", "home", "work", "phone", "tel")),
     "zip": (" zip", " postal", " pin code", " pincode", " post code", " postcode"),
 }  # fmt: skip
 #: Literals of shapes (0 is any digit). Those of "at", "dot", "url", "long", "plus" and "grouped" stand somewhere in the form.
@@ -184,7 +185,7 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("ACCOUNT", "account", r"(?:微信|威信|薇信|微博|抖音|快手|支付宝|小红书|陌陌|钉钉|扣扣|企鹅|V信|VX|wx|wechat|weixin|QQ)(?:公众号|账号|帐号|号码?|群|ID|id)?(?:[\s:：,，是为加]|is\b|id\b|号)*((?=[A-Za-z_.-]*\d)[A-Za-z0-9][A-Za-z0-9_.-]{4,}|[A-Za-z][A-Za-z_-]{5,})(?<![.])", 1, re.I, None),
         ("ACCOUNT", "account", r"(?:加我?|\+)\s?[Vv]\s?[:：]?\s?((?=[A-Za-z_-]*\d)[A-Za-z0-9][A-Za-z0-9_-]{4,})", 1, 0, None),
         ("ACCOUNT", "account", r"(?:银行卡号?|[账帐卡工]号)码?(?:[\s:：是为])*(\d(?:[ -]?\d){7,18})(?!\d)", 1, 0, None),
-        ("ACCOUNT", "iban", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", 0, 0, lambda v: iban_holds(v.replace(" ", ""))),
+        ("ACCOUNT", "iban", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])", 0, re.I, lambda v: len(_digits(v)) > 7 and iban_holds(v.replace(" ", ""))),
         ("ACCOUNT", "account", r"\b(?:account|card|cc|iban)s?(?![A-Za-z])[^\d\n!?]{0,25}?(?<![A-Za-z0-9.])([A-Z]{0,4}\d(?:[ -]?\d){7,21})(?!\d)", 1, re.I, None),
         ("ACCOUNT", "account", r"\b(?:skype|instagram|twitter|facebook|telegram|snapchat|username|user id|login)\s*(?:id|handle|account|name|username)?\s*(?:is)?\s*[:@]\s*@?([A-Za-z0-9][\w.]{3,})", 1, re.I, None),
         ("ID", "long", r"(?<![\d+-])[2-9]\d{3}([ -]?)\d{4}\1\d{4}(?![\d-])", 0, 0, lambda v: verhoeff_holds(_digits(v)) or v[4] == " "),
@@ -196,10 +197,11 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("PHONE", "long", r"(?<![\d.-])[48]00[- ]?\d{3,4}[- ]?\d{3,4}(?!\d)", 0, 0, lambda v: len(_digits(v)) == 10),
         ("PHONE", "long", r"(?<![\w.])\+\s?\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?!\d)", 0, 0, None),
         ("PHONE", "long", r"(?<![\d.-])(?:\+?(?:00)?1[-. ]\s?)?(?:\(\d{3}\)\s?-?\d{3}[-. ]?\d{4}|\d{3}-\d{3}-\d{4}|\d{3}\.\d{3}\.\d{4}|\d{3} \d{3} \d{4})(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?![\d-])", 0, re.I, None),
-        ("PHONE", "long", r"(?<![\d.-])0\d{2,4}[ -](?:\d{3,4}[ -]?\d{3,6}|\d{2,4}(?:[ -]\d{2,4}){1,3})(?![\d-])", 0, 0, None),
+        ("PHONE", "long", r"(?<![\d.-])0\d{2,4}[ -](?:\d{3,4}[ -]?\d{3,6}|\d{2,4}(?:[ -]\d{2,4}){1,3})(?!\d|-\d)", 0, 0, None),
         ("PHONE", "phone", r"(?:电话|手机|联系方式|联系|热线|致电|拨打|座机|传真|打给我?|短信|号码|[Tt][Ee][Ll])(?:[\s:：,，是为号码])*([+(（]?\d[\d ()（）-]{5,14}\d)(?!\d)", 1, 0, None),
-        ("PHONE", "phone", r"\b(?:call|phone|telephone|tel|mobile|mob|cell(?:phone| phone| number)?|contact|whats ?app|fax|ring|dial|text|number|desk|office|reach|pager|answering at|messages to)\b(?:[^\d\n.!?+]{0,30}?|\s?:?\s{0,3})(\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?:x\d{1,6})?)(?![\d%/])", 1, re.I, None),
-        ("ZIP", "zip", r"(?:\b(?:zip|postal|pin|post)\s?(?:code)?(?:[\s:]|is\b)*([A-Z0-9][A-Z0-9-]{1,6}(?:[ ][A-Z0-9]{2,4})?)|(?:邮编|邮政编码)(?:[\s:：是为])*(\d{6}))(?![A-Za-z0-9])", 1, re.I, lambda v: any(c.isdigit() for c in v)),
+        ("PHONE", "phone", r"\b(?:call|phone|telephone|tel|mobile|mob|cell(?:phone| phone| number)?|contact|whats ?app|fax|ring|dial|text|number|desk|office|reach|pager|answering at|messages to|registered)\b(?:[^\d\n.!?+]{0,30}?|\s?:?\s{0,3})(\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?:x\d{1,6})?)(?![\d%/])", 1, re.I, None),
+        ("PHONE", "phone behind", r"(?<![\d.,/])\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?=[\s,(-]{1,2}(?:office|fax|mobile|cell|home|work|phone|tel)\b)", 0, re.I, None),
+        ("ZIP", "zip", r"(?:\b(?:zip|postal|pin|post)\s?(?:code)?(?![A-Za-z])(?:[\s:]|is\b)*([A-Z0-9][A-Z0-9-]{1,6}(?:[ ][A-Z0-9]{2,4})?)|(?:邮编|邮政编码)(?:[\s:：是为])*(\d{6}))(?![A-Za-z0-9])", 1, re.I, lambda v: any(c.isdigit() for c in v)),
     )
 )  # fmt: skip
 
@@ -209,41 +211,52 @@ _DATE_ONLY = re.compile(
 _DIGIT_RUN = re.compile(r"\d(?:[ ().-]{0,2}\d){8,}")
 _DIGIT_OR_STAR = re.compile(r"[\d*]")
 _DIGIT = re.compile("[0-9]")
-_NEEDED = frozenset(form.needs for form in _FORMS)
+#: For each family of literals the forms that need it, by their place in the order of certainty.
+_BY_FAMILY = {
+    family: tuple(order for order, form in enumerate(_FORMS) if form.needs == family)
+    for family in {form.needs for form in _FORMS}
+}
+#: How much around a number the library for telephone numbers is shown.
+_MARGIN = 60
 _REGIONS = ("US", "GB", "IN", "AU")
 
 
 def find_forms(text: str, hits: Hits) -> Iterator[Span]:
     """Every identifier that its form or the word before it gives away, the most certain first."""
-    found = [] if _NEEDED.isdisjoint(hits) else list(_find_forms(text, hits))
+    found = [] if _BY_FAMILY.keys().isdisjoint(hits) else list(_find_forms(text, hits))
     yield from found
     if "long" not in hits and "grouped" not in hits:
         return
+    places = sorted((*hits.get("long", ()), *hits.get("grouped", ())))
     # The library takes a tenth of a millisecond a number: it is asked about what nothing else has explained.
-    unexplained = (
-        run
-        for run in _DIGIT_RUN.finditer(text)
-        if not any(s.start < run.end() and s.end > run.start() for s in found)
-    )
-    if any(True for _ in unexplained):
+    for run in _around(_DIGIT_RUN, text, places):
+        if any(s.start < run.end() and s.end > run.start() for s in found):
+            continue
+        low, high = max(0, run.start() - _MARGIN), run.end() + _MARGIN
         for region in _REGIONS:
             numbers = phonenumbers.PhoneNumberMatcher(
-                text, region, leniency=phonenumbers.Leniency.STRICT_GROUPING
+                text[low:high], region, leniency=phonenumbers.Leniency.STRICT_GROUPING
             )
             for number in numbers:
                 if not _DATE_ONLY.match(number.raw_string):
-                    yield Span(number.start, number.end, "PHONE")
+                    yield Span(low + number.start, low + number.end, "PHONE")
 
 
 def _find_forms(text: str, hits: Hits) -> Iterator[Span]:
-    for label, needs, pattern, group, holds in _FORMS:
-        if needs not in hits or (needs == "account" and not _DIGIT.search(text)):
+    numbered = _DIGIT.search(text) is not None
+    for order in sorted(order for family in hits for order in _BY_FAMILY.get(family, ())):
+        label, needs, pattern, group, holds = _FORMS[order]
+        if needs == "account" and not numbered:
             continue
         found: Iterable[re.Match[str]]
-        if needs in _ANYWHERE:
+        if needs == "colons":
             found = pattern.finditer(text)
+        elif needs in _ANYWHERE:
+            found = _around(pattern, text, hits[needs])
         elif needs == "dotted":
             found = matches(pattern, text, run_starts(text, hits[needs]))
+        elif needs == "phone behind":
+            found = _before(pattern, text, hits[needs])
         elif needs == "lettered":
             found = matches(pattern, text, (place - 5 for place in hits[needs] if place >= 5))
         else:
@@ -257,6 +270,31 @@ def _find_forms(text: str, hits: Hits) -> Iterator[Span]:
                 continue
             if holds is None or holds(value):
                 yield Span(start, end, label, _checksum(value) if label == "ID" else "")
+
+
+def _around(pattern: re.Pattern[str], text: str, places: Iterable[int]) -> Iterator[re.Match[str]]:
+    """``pattern.finditer(text)``, looked for around the places of which a match holds one only.
+
+    A match begins at most 100 characters before such a place, and 60 behind it tell whether there is one.
+    """
+    done = 0
+    for place in places:
+        while place >= done and (near := pattern.search(text, max(done, place - 100), place + 60)):
+            match = pattern.match(text, near.start())  # not cut at the end
+            done = match.end() if match else near.end()
+            if match:
+                yield match
+        done = max(done, place + 1)
+
+
+def _before(pattern: re.Pattern[str], text: str, places: Iterable[int]) -> Iterator[re.Match[str]]:
+    """Matches that begin with one of the digits shortly before each of the places."""
+    done = 0
+    for place in places:
+        ahead = text[max(0, place - 3) : place]
+        if _DIGIT.search(ahead) and (match := pattern.search(text, max(done, place - 40), place + 10)):
+            yield match
+            done = match.end()
 
 
 def _checksum(value: str) -> str:

@@ -126,7 +126,7 @@ _POST_BOX = re.compile(r"\bP\.?\s?O\.?\s?Box\s+\d+", re.IGNORECASE)
 _COUNTRY = r"(?:the|a|an|this|that|my|our|your|his|her|India|China|USA|US|UK|America|England|Canada|Australia|Pakistan|Africa|Europe|Asia|United)\b"
 _LIVING_AT = re.compile(
     r"\b(?:(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)|stay(?:s|ed|ing)?|located|office is) (?:in|at)|address(?: to| is| with)?\s?:?)\s+"
-    r"((?:H\.?\s?No\.?\s*)?\d{1,5}[A-Za-z]?(?:/\d{1,4})?[ ,/]+[^\W\d_a-z][\w.'’-]*(?:[ ](?:[^\W\d_a-z][\w.'’-]*|\d+))*"
+    r"((?:H\.?\s?No\.?\s*)?\d{1,5}[A-Za-z]?(?:/\d{1,4})?[ ,/\n]+[^\W\d_a-z][\w.'’-]*(?:[ ](?:[^\W\d_a-z][\w.'’-]*|\d+))*"
     r"(?:[ ,]+(?:Apt|Suite|Unit|Flat|Floor)\.?\s?#?\w+){0,2}(?:,\s?[^\W\d_a-z][\w]+(?:[ ][^\W\d_a-z]\w+)*){0,3}(?:\s\d{4,6})?)(?=[\s,.;]|$)"
 )
 _LIVING = re.compile(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ahocorasick_rs import BytesAhoCorasick
+
 from mulmed.corpus.edits import Draft, Edit
 
 _SITE = (
@@ -26,6 +28,15 @@ _SIGNATURE = re.compile(
     r"chat\s*doctor\.?(?P<rest>(?:\s+[A-Z]\.)*(?:\s+(?-i:[A-Z][a-z]+)){0,2})(?=\W|$)",
     re.IGNORECASE,
 )
+#: How what stands before a signature ends, and what may stand between.
+_SIGNED = (
+    "regards", "wishes", "thanks", "thank you", "take care", "good day", "sincerely", "i am", "i'm", "myself", "dr",
+)  # fmt: skip
+_GAP = (
+    " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u3000,.!"
+    + "".join(map(chr, range(0x2000, 0x200B)))
+    + "\u2028\u2029\u202f\u205f\u1680"
+)
 _CHOSEN = re.compile(
     rf"\s*\bfor\s+(?:choosing|using|contacting|visiting|trusting|selecting)\s+(?:the\s+|us\s+at\s+)?{_SITE}{_AFTER}",
     re.IGNORECASE,
@@ -35,6 +46,7 @@ _GREETING = re.compile(
     rf"\b[^.!?\n]{{0,60}}?)\s*\b(?:(?:to|at|on|in|with|from|by|via|through|for|of)\s+)?(?:the\s+|our\s+)?{_SITE}{_AFTER}",
     re.IGNORECASE,
 )
+_GREETED = ("wel", "thank", "greetings", "query", "question", "writing", "post", "consult", "ask", "contact")
 _LEFT = re.compile(rf"\s*{_SITE}\s?\.?", re.IGNORECASE)
 _ARROW = re.compile(
     r"(?:[^.?!\n>-]|-(?!-*>)){0,160}-+>[ \t]*(?:(?:https?://|www\.)\S+|\.)?(?=\s|$)", re.IGNORECASE
@@ -51,55 +63,116 @@ _SITE_ZH = re.compile(
 )
 
 #: Literals in lower case without one of which no rule here applies.
-_LITERALS = (b"chat", b"magic", b"cliniq", b"hcm", b"->", b" online")
-_LITERALS_ZH = tuple(
-    map(str.encode, ("好大夫", "春雨医生", "丁香医生", "微医", "健康网", "寻医问药", "有问必答"))
-)
+_LITERALS = (
+    "chat", "magic", "cliniq", "hcm", "->", " online", "好大夫", "春雨医生", "丁香医生", "微医", "健康网", "寻医问药", "有问必答",
+)  # fmt: skip
+#: How many of them are of the sites' names; the next two, and then the Chinese ones.
+_SITES, _ARROW_LITERAL, _ONLINE_LITERAL = 4, 4, 5
+_MAGIC, _CLINIQ = 1, 2
+_LOOK = BytesAhoCorasick([literal.encode() for literal in _LITERALS])
 
 
 def has_residue(text: str) -> bool:
     """Whether there may be something for :func:`scrub` in a text."""
-    raw = text.encode("utf-8", "surrogatepass")
-    lower = raw.lower()
-    return any(literal in lower for literal in _LITERALS) or (
-        len(raw) != len(text) and any(literal in raw for literal in _LITERALS_ZH)
-    )
+    return bool(_LOOK.find_matches_as_indexes(text.encode("utf-8", "surrogatepass").lower()))
 
 
 def scrub(draft: Draft) -> None:
     """Take such left-overs out of a text: edits under the rules ``SITE``, ``URL`` and ``NAME``."""
-    if "->" in draft.text:
+    lower = draft.text.encode("utf-8", "surrogatepass").lower()
+    found = {index for index, _, _ in _LOOK.find_matches_as_indexes(lower)}
+    if _ARROW_LITERAL in found:
         draft.change(
             Edit(*m.span(), "", "SITE") for m in _ARROW.finditer(draft.text) if _ADVERTISED.search(m[0])
         )
-    trailers = _places(draft.text, (" online",))
-    draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, trailers, 190, 190))
-    if not draft.text.isascii():
+    if _ONLINE_LITERAL in found:
+        trailers = _places(draft.text, (" online",))
+        draft.change(Edit(*m.span(), "", "SITE") for m in _near(_TRAILER, draft.text, trailers, 190, 190))
+    if max(found, default=0) > _ONLINE_LITERAL:
         draft.sub(_SITE_ZH, "[SITE]", "SITE")
-    places = _places(draft.text)
-    if not any(_near(_ANY, draft.text, places, 30, 30)):
+    if min(found, default=_SITES) >= _SITES:
         return
-    if "http" in draft.text.lower():
+    sites = _sites(draft.text)
+    if not sites:
+        return
+    if b"http" in lower:
         links = [m.span() for m in _LINK.finditer(draft.text) if _ANY.search(m[0])]
-        draft.change(Edit(start, end, "[URL]", "URL") for start, end in links)
-        places = _places(draft.text)
-    for pattern, before, behind, edit in _PASSES:
-        if draft.change(map(edit, _near(pattern, draft.text, places, before, behind))):
-            places = _places(draft.text)
+        if draft.change(Edit(start, end, "[URL]", "URL") for start, end in links):
+            sites = _sites(draft.text)
+    for look, edit in _PASSES:
+        if sites and draft.change(map(edit, look(draft.text, sites))):
+            sites = _sites(draft.text)
 
 
-def _places(text: str, literals: Sequence[str] = ("chat", "magic", "cliniq", "hcm")) -> Sequence[int]:
+def _sites(text: str) -> list[int]:
+    """Where the names of the sites begin, in order."""
+    if not text.isascii():
+        return [match.start() for match in _near(_ANY, text, _places(text), 30, 30)]
+    sites = []
+    done = 0
+    for index, place, _ in _LOOK.find_matches_as_indexes(text.encode().lower()):
+        if index >= _SITES or place < done:
+            continue
+        if index == _MAGIC:
+            match = _ANY.search(text, max(done, place - 30), place + 30)
+        else:
+            # iCliniq begins a letter earlier.
+            match = _ANY.match(text, max(done, place - (index == _CLINIQ))) or _ANY.match(text, place)
+        if match:
+            sites.append(match.start())
+            done = match.end()
+    return sites
+
+
+def _signatures(text: str, sites: Iterable[int]) -> Iterator[re.Match[str]]:
+    signed = (site for site in sites if text[:site][-80:].rstrip(_GAP).lower().endswith(_SIGNED))
+    return _near(_SIGNATURE, text, signed, 60, 30)
+
+
+def _chosen(text: str, sites: Iterable[int]) -> Iterator[re.Match[str]]:
+    chosen = (site for site in sites if "ing" in text[max(0, site - 70) : site].lower())
+    return _near(_CHOSEN, text, chosen, 70, 30)
+
+
+def _greetings(text: str, sites: Iterable[int]) -> Iterator[re.Match[str]]:
+    """Greetings begin with one of a few words, the first of which counts."""
+    done = 0
+    for site in sites:
+        if site < done:
+            continue
+        # No greeting reaches over the end of a sentence.
+        low = max(done, site - 120, *(text.rfind(end, 0, site) + 1 for end in ".!?"))
+        before = text[low:site].lower()
+        starts = sorted({low + at for cue in _GREETED for at in _found(before, cue)})
+        for start in starts if len(before) == site - low else range(low, site):
+            if match := _GREETING.match(text, start):
+                done = match.end()
+                yield match
+                break
+
+
+def _found(text: str, word: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
+
+
+def _left(text: str, sites: Iterable[int]) -> Iterator[re.Match[str]]:
+    done = 0
+    for site in sites:
+        start = done + len(text[done:site].rstrip())
+        if site >= done and (match := _LEFT.match(text, start)):
+            done = match.end()
+            yield match
+
+
+def _places(text: str, literals: Sequence[str] = _LITERALS[:_SITES]) -> Sequence[int]:
     """Where one of the literals stands, in order; everywhere where lower case has another length."""
     lower = text.lower()
     if len(lower) != len(text):
         return range(len(text))
-    places = []
-    for literal in literals:
-        place = lower.find(literal)
-        while place >= 0:
-            places.append(place)
-            place = lower.find(literal, place + 1)
-    return sorted(places)
+    return sorted(place for literal in literals if literal in lower for place in _found(lower, literal))
 
 
 def _near(
@@ -130,10 +203,12 @@ def _ellipsis(match: re.Match[str]) -> str:
     return "... " if match.string[match.end() : match.end() + 1].isalpha() else "..."
 
 
-#: In their order: a pattern, how far before and behind a site's name it is looked for, and the edit it calls for.
-_PASSES: tuple[tuple[re.Pattern[str], int, int, Callable[[re.Match[str]], Edit]], ...] = (
-    (_SIGNATURE, 60, 30, lambda m: Edit(m.end("cue"), m.end(), "[NAME]", "NAME")),
-    (_CHOSEN, 70, 30, lambda m: Edit(*m.span(), _glue(m), "SITE")),
-    (_GREETING, 120, 30, lambda m: Edit(m.end(1), m.end(), _glue(m), "SITE")),
-    (_LEFT, 30, 30, lambda m: Edit(*m.span(), _ellipsis(m), "SITE")),
+#: In their order: what looks for the left-overs around the sites' names, and the edit each calls for.
+_PASSES: tuple[
+    tuple[Callable[[str, Sequence[int]], Iterator[re.Match[str]]], Callable[[re.Match[str]], Edit]], ...
+] = (
+    (_signatures, lambda m: Edit(m.end("cue"), m.end(), "[NAME]", "NAME")),
+    (_chosen, lambda m: Edit(*m.span(), _glue(m), "SITE")),
+    (_greetings, lambda m: Edit(m.end(1), m.end(), _glue(m), "SITE")),
+    (_left, lambda m: Edit(*m.span(), _ellipsis(m), "SITE")),
 )

@@ -9,8 +9,8 @@ from typing import Literal
 from mulmed.corpus.deidentify.dates import OLD_AGES, SHAPES_DATES, WORDS_DATES, find_dates
 from mulmed.corpus.deidentify.lexicon import chinese_words, not_people, ordinary
 from mulmed.corpus.deidentify.model import find_names_by_model
-from mulmed.corpus.deidentify.names_en import SHAPES_EN, WORDS_EN, find_names_en
-from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND, may_hold_names, words_alone
+from mulmed.corpus.deidentify.names_en import SHAPES_EN, WORDS_EN, find_names_en, small_names
+from mulmed.corpus.deidentify.names_en_listed import NOT_PERSON_BEHIND, unusual
 from mulmed.corpus.deidentify.names_zh import SHAPES_ZH, find_names_zh, titled
 from mulmed.corpus.deidentify.patterns import SHAPES_FORMS, WORDS_FORMS, find_forms
 from mulmed.corpus.deidentify.places import (
@@ -37,11 +37,12 @@ def _together(*families: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, 
 
 
 TRIGGERS = Triggers(
-    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_EN, words_alone()),
+    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_EN),
     _together(SHAPES_FORMS, SHAPES_DATES, SHAPES_PLACES, SHAPES_EN, SHAPES_ZH),
 )
 
 _HAN = re.compile("[\u4e00-\u9fff]")
+_LETTER = re.compile("[A-Za-zÀ-ž]")
 _COLONS = re.compile(
     "[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]"
 )
@@ -50,17 +51,20 @@ _COLONS = re.compile(
 #: Families that call for dates, for the Chinese and for the English rules.
 _DAYS = frozenset(("day", "month", "month year", "numeral", "old", "old numeral"))
 _ZH = frozenset(SHAPES_ZH) | {"hospital zh", "address field", "numbered"}
-_EN = frozenset(WORDS_EN) | frozenset(SHAPES_EN) | frozenset(WORDS_PLACES) | {"alone"}
+_EN = frozenset(WORDS_EN) | frozenset(SHAPES_EN) | frozenset(WORDS_PLACES) | {"alone", "small"}
 _FORMS = frozenset(WORDS_FORMS) | frozenset(SHAPES_FORMS)
 _WANTED = {"en": _FORMS | _EN, "zh": _FORMS | _ZH, None: _FORMS | _ZH | _EN}
+_HEX = bytes(48 if c in b"0123456789abcdefABCDEF" else 58 if c in b":-" else c for c in range(256))
+#: What an address of a machine is not without, where every digit is 0 and every mark between them a colon.
+_COLONED = (b"00:00:00", *(b":".join((b"0", b"0" * n, b"0")) for n in (1, 2, 3, 4)))
 _NUMBERS = bytes(c if c in b"0123456789" else 32 for c in range(256))
 
 
 def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dict[str, list[int]]]:
     """For each text of a record, what rules :func:`find` need try on it, and where; nothing where none need be.
 
-    Beside what :data:`TRIGGERS` finds: ``old``, a number that can be an age over 89; ``alone``, English names
-    that nothing announces; ``colons``, enough of them for the address of a machine.
+    Beside what :data:`TRIGGERS` finds: ``old``, a number that can be an age over 89; ``alone`` and ``small``, English
+    names that nothing announces, with and without a capital; ``colons``, enough of them for the address of a machine.
     """
     hits = TRIGGERS.look(texts)
     joined = "\n".join(texts)
@@ -81,11 +85,13 @@ def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dic
                 some["old"] = [0]
     if clinical and language != "zh":
         for text, some in zip(texts, hits, strict=True):
-            if "alone" not in some and may_hold_names(text):
-                some["alone"] = [0]
-    if raw.count(b":") > 4 or raw.count(b"-") > 4:
+            if capitals := unusual(text):
+                some["alone"] = capitals
+            if small_names(text):
+                some["small"] = [0]
+    if (raw.count(b":") > 4 or raw.count(b"-") > 4) and any(map(raw.translate(_HEX).__contains__, _COLONED)):
         for text, some in zip(texts, hits, strict=True):
-            if (text.count(":") > 4 or text.count("-") > 4) and _COLONS.search(text):
+            if _COLONS.search(text):
                 some["colons"] = [0]
     return hits
 
@@ -110,7 +116,7 @@ def find(text: str, language: str | None, profile: Profile, clinical: bool, hits
     if language != "zh" and not _EN.isdisjoint(hits):
         yield from find_addresses_en(text, hits)
         yield from find_hospitals_en(text, hits)
-        yield from find_names_en(text, hits, alone=clinical and "alone" in hits)
+        yield from find_names_en(text, hits)
 
 
 class Known:
@@ -132,19 +138,37 @@ class Known:
                     ):
                         words.add(word)
         either = {w for w in words if w.lower() not in ordinary()}
-        parts = [re.escape(n) for n in sorted(chinese, key=len, reverse=True)]
-        if words:
-            forms = {f for w in either for f in (w, w.lower(), w.title(), w.upper())} | (words - either)
-            parts.append(rf"(?<![A-Za-zÀ-ž])(?:{'|'.join(map(re.escape, sorted(forms)))})(?![A-Za-zÀ-ž])")
-        self._pattern = re.compile("|".join(parts)) if parts else None
+        self._chinese = chinese
+        self._forms = {f for w in either for f in (w, w.lower(), w.title(), w.upper())} | (words - either)
 
     def find(self, text: str) -> Iterator[Span]:
-        """Every place in a text where one of the names stands."""
-        if self._pattern is None:
-            return
-        for match in self._pattern.finditer(text):
-            if not NOT_PERSON_BEHIND.match(text, match.end()):
-                yield Span(*match.span(), "NAME")
+        """Every place in a text where one of the names stands, the longest where several begin."""
+        places = [
+            (at, at - len(name)) for name in self._chinese if name in text for at in _places(name, text)
+        ]
+        for form in self._forms:
+            if form in text:
+                places += [
+                    (at, at - len(form)) for at in _places(form, text) if _is_word(text, at, at + len(form))
+                ]
+        done = 0
+        for start, reach in sorted(places):
+            end = 2 * start - reach
+            if start >= done:
+                done = end
+                if not NOT_PERSON_BEHIND.match(text, end):
+                    yield Span(start, end, "NAME")
+
+
+def _places(word: str, text: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
+
+
+def _is_word(text: str, start: int, end: int) -> bool:
+    return not _LETTER.match(text, end) and not (start and _LETTER.match(text, start - 1))
 
 
 def _ordinary_zh(word: str) -> bool:

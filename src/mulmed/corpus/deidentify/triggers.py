@@ -13,7 +13,6 @@ tells which families to run on which text, and where. A literal may stand for mo
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -57,31 +56,41 @@ class Triggers:
         if not found:
             return hits
         found.sort()
-        ends, end = [], 0
-        for text in texts:
-            end += len(text) + len(_BETWEEN)
-            ends.append(end)
-        wide = len(raw) != len(joined)
-        byte = character = 0
+        if len(raw) != len(joined):
+            found = _characters(found, raw)
+        # Where each text begins and ends with what parts it from the next.
+        index, first = 0, len(_BETWEEN)
+        last = first + len(texts[0])
         for place, family in found:
-            if wide:
-                character += len(raw[byte:place].decode("utf-8", "surrogatepass"))
-                byte = place
-            else:
-                character = place
-            index = bisect_right(ends, character)
-            # A literal that begins with the space before the text.
-            if index == len(texts):
-                continue
-            start = character - (ends[index] - len(texts[index]))
-            places = hits[index].setdefault(family, [])
-            if not places or places[-1] != start:
-                places.append(max(start, 0))
+            while place >= last + len(_BETWEEN):
+                index += 1
+                if index == len(texts):  # the space behind the last text
+                    return hits
+                first = last + len(_BETWEEN)
+                last = first + len(texts[index])
+            # A literal may begin with the space before the text.
+            start = place - first if place > first else 0
+            some = hits[index]
+            if family not in some:
+                some[family] = [start]
+            elif some[family][-1] != start:
+                some[family].append(start)
         return hits
 
     def everywhere(self, text: str) -> dict[str, Sequence[int]]:
         """As if every literal stood at every place: what the rules find so, they find with :meth:`look` too."""
         return dict.fromkeys(self.families, range(len(text)))
+
+
+def _characters(found: list[tuple[int, str]], raw: bytes) -> list[tuple[int, str]]:
+    """Places in bytes, in order, as places in characters."""
+    counted = []
+    byte = character = 0
+    for place, family in found:
+        character += len(raw[byte:place].decode("utf-8", "surrogatepass"))
+        byte = place
+        counted.append((character, family))
+    return counted
 
 
 class _Automaton:
@@ -90,19 +99,19 @@ class _Automaton:
     def __init__(self, families: Mapping[str, Iterable[str]], skip: int) -> None:
         pairs = {(literal, family) for family, literals in families.items() for literal in literals}
         ordered = sorted(pairs)
-        self._meaning = [(skip if literal[0] == " " else 0, family) for literal, family in ordered]
+        self._shifts = [skip if literal[0] == " " else 0 for literal, _ in ordered]
+        self._families = [family for _, family in ordered]
         self._automaton = BytesAhoCorasick(
             [literal.encode() for literal, _ in ordered], implementation=Implementation.DFA
         )
 
     def look(self, text: bytes) -> list[tuple[int, str]]:
         """Where each literal stands, without the space before its first word, and its family."""
-        meaning = self._meaning
-        found = []
-        for index, start, _ in self._automaton.find_matches_as_indexes(text, overlapping=True):
-            shift, family = meaning[index]
-            found.append((start + shift, family))
-        return found
+        shifts, families = self._shifts, self._families
+        return [
+            (start + shifts[index], families[index])
+            for index, start, _ in self._automaton.find_matches_as_indexes(text, overlapping=True)
+        ]
 
 
 def matches(pattern: re.Pattern[str], text: str, starts: Iterable[int]) -> Iterator[re.Match[str]]:

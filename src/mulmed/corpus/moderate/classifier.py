@@ -1,8 +1,9 @@
 """A small classifier that reads the surroundings of a word that offends in some contexts only.
 
-Multinomial logistic regression over hashed features: English words and pairs of words, Chinese characters
-in ones, twos and threes, and how many clinical words stand near. It was trained on sentences of our own
-making (``benchmarks/moderation/train.py``, which also tells its accuracy on held-out sentences).
+Multinomial logistic regression over English words and pairs of words, Chinese characters in ones, twos and
+threes, and how many clinical words stand near. Features that it was not trained on say nothing, but count: a
+window about something else altogether is benign. It was trained on sentences of our own making
+(``benchmarks/moderation/train.py``, which also tells its accuracy on held-out sentences).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from zlib import crc32
 
@@ -22,9 +23,10 @@ from safetensors.numpy import load
 from mulmed.corpus.moderate.lexicon import read
 
 CLASSES = ("benign", "insult", "hate", "sexual", "weapons", "gambling", "advertisement")
-BUCKETS = 8192
 #: The classifier condemns only what it is this sure of: by the number of clinical words in the window.
 SURE = (0.55, 0.6, 0.8, 0.9, 0.97)
+#: And by how much surer for a share of the window that it does not know, beyond one half.
+STRANGE = 1.0
 #: Characters on either side of a place that are read, at most; and no further than these ends of sentences.
 _REACH = {"en": 140, "zh": 45}
 _END = re.compile(r"[.!?。！？\n]")
@@ -34,8 +36,13 @@ _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Scores of every bucket for every class (8-bit steps and the size of a step), and of each class alone."""
+    """Scores of every feature for every class (8-bit steps and the size of a step), and of each class alone.
 
+    Attributes:
+        rows: CRC-32 of a feature's name -> its row in ``steps``.
+    """
+
+    rows: Mapping[int, int]
     steps: NDArray[np.int8]
     size: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -45,7 +52,8 @@ class Weights:
 def weights(language: str) -> Weights:
     """The weights that come with the package."""
     tensors = load(files("mulmed.corpus.moderate").joinpath("classifier.safetensors").read_bytes())
-    return Weights(*(tensors[f"{language}.{part}"] for part in ("steps", "size", "bias")))
+    names, *rest = (tensors[f"{language}.{part}"] for part in ("names", "steps", "size", "bias"))
+    return Weights({name: row for row, name in enumerate(names.tolist())}, *rest)
 
 
 def condemned(plain: str, places: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
@@ -59,9 +67,11 @@ def condemned(plain: str, places: Mapping[str, Sequence[tuple[int, int]]]) -> li
     found: dict[str, int] = {}
     for kind, spans in places.items():
         for window in windows(plain, spans):
-            scores = probabilities(window)
+            scores, known = judged(window)
             best = CLASSES[int(scores[1:].argmax()) + 1]
-            if 1 - scores[0] >= needed(window) and (best == kind or {best, kind} == {"insult", "hate"}):
+            if 1 - scores[0] >= needed(window, known) and (
+                best == kind or {best, kind} == {"insult", "hate"}
+            ):
                 found[best] = found.get(best, 0) + len(window)
     return [kind for kind, size in found.items() if kind != "advertisement" or 2 * size >= len(plain)]
 
@@ -80,18 +90,23 @@ def windows(plain: str, places: Sequence[tuple[int, int]]) -> list[str]:
     return [plain[start:end] for start, end in spans]
 
 
-def probabilities(window: str) -> NDArray[np.float32]:
-    """Probability of each of :data:`CLASSES`, in their order, for a stretch of text in lower case."""
+def judged(window: str) -> tuple[NDArray[np.float32], float]:
+    """What the classifier says of a stretch of text in lower case.
+
+    Returns: probability of each of :data:`CLASSES`, in their order; share of the text's features that the
+    classifier was trained on.
+    """
     held = weights(script(window))
-    rows = features(window)
-    scores = held.bias + held.steps[rows].sum(axis=0, dtype=np.int32) * held.size / np.sqrt(max(1, len(rows)))
+    names = features(window)
+    known = [row for name in names if (row := held.rows.get(name)) is not None]
+    scores = held.bias + held.steps[known].sum(axis=0, dtype=np.int32) * held.size / max(1, len(names)) ** 0.5
     raised: NDArray[np.float32] = np.exp(scores - scores.max())
     shares: NDArray[np.float32] = raised / raised.sum()
-    return shares
+    return shares, len(known) / max(1, len(names))
 
 
-def features(window: str) -> list[int]:
-    """Buckets of a window's distinct features."""
+def features(window: str) -> set[int]:
+    """CRC-32 of the names of a window's features."""
     if script(window) == "zh":
         signs = "".join(_CHINESE.findall(window))
         named = {signs[i : i + n] for n in (1, 2, 3) for i in range(len(signs) - n + 1)}
@@ -103,17 +118,16 @@ def features(window: str) -> list[int]:
             *(w[:5] + "-" for w in words if len(w) > 5),
         }
     named.update(f"clinical {n}" for n in range(1, clinical(window) + 1))
-    return list(map(_bucket, sorted(named)))  # hash order would change the last bits of sums
+    return {crc32(name.encode()) for name in named}
 
 
-@lru_cache(maxsize=1 << 16)
-def _bucket(name: str) -> int:
-    return crc32(name.encode()) % BUCKETS
+def needed(window: str, known: float) -> float:
+    """How sure the classifier must be to condemn a window.
 
-
-def needed(window: str) -> float:
-    """How sure the classifier must be to condemn a window: the more clinical it reads, the surer."""
-    return SURE[clinical(window)]
+    The more clinical the window reads, and the less of it (``known``, a share) the classifier was trained on,
+    the surer.
+    """
+    return max(SURE[clinical(window)], SURE[0] + STRANGE * (0.5 - known))
 
 
 def clinical(window: str) -> int:

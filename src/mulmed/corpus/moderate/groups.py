@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
-from mulmed.corpus.moderate.lexicon import matcher
-from mulmed.corpus.record import Record
+from mulmed.corpus.moderate.lexicon import GROUPS, Found, matcher
 
-_KIND = "groups"
 #: 97.5 % quantile of the normal distribution: intervals of 95 %.
 _Z = 1.959964
 
@@ -44,13 +42,15 @@ def group_terms(text: str, language: str | None = None) -> tuple[str, ...]:
     functions on one text are called alike.
     """
     del language
-    found = matcher((_KIND,)).matches_each([text])
-    return tuple(sorted(kind.partition(":")[2] for _, _, matches in found for kind in matches))
+    return named([found for _, _, found in matcher((GROUPS,)).matches_each([text])])
 
 
-def record_groups(record: Record) -> tuple[str, ...]:
-    """Names of the groups that any turn of a record, or its context, names."""
-    return group_terms("\n".join([*(turn.text for turn in record.turns), record.context]))
+def named(found: Iterable[Found]) -> tuple[str, ...]:
+    """Names of the groups of people among what the lists find in some texts, in alphabetical order; each once."""
+    prefix = f"{GROUPS}:"
+    return tuple(
+        sorted({kind.removeprefix(prefix) for held in found for kind in held if kind.startswith(prefix)})
+    )
 
 
 def removals(decided: Iterable[tuple[tuple[str, ...], bool]]) -> tuple[Removal, ...]:

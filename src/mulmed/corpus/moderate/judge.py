@@ -13,6 +13,7 @@ its second half, and so is a doctor's question. "Suicide gene" and 自杀基因 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,11 +41,15 @@ class Verdict:
 KEEP = Verdict("keep")
 _SUICIDE = "crisis:suicide"
 
+#: Kinds of offence of which the classifier is asked.
+CUES = (*CONDEMNS, "advertisement")
+
 # Words that someone reports are not the writer's own.
 _REPORTED = re.compile(
     r"\b(?:call(?:s|ed|ing)?|says?|said|t(?:ells?|old|elling)|shout\w*|yell\w*|scream\w*|mock\w*|bull(?:y|ies|ied)\w*"
-    r"|voices?|hears?|heard|wrote|text(?:ed|s)|messaged|insult(?:s|ed)) [^.!?]{0,40}$"
-    r"|(?:骂|说|喊|吼|嘲笑|叫|侮辱|声音|听到|写道|留言|称)[^。！？]{0,15}$"
+    r"|voices?|hears?|heard|wrote|text(?:ed|s)|messaged|insult(?:s|ed)|impl(?:y|ies|ied|ying)|suggest(?:s|ed|ing)? that"
+    r"|claim(?:s|ed|ing)?|statement|stereotyp\w*|phrase|offensive|hateful) [^.!?]{0,40}$"
+    r"|(?:骂|说|喊|吼|嘲笑|叫|侮辱|声音|听到|写道|留言|称|暗示|认为|言论|偏见)[^。！？]{0,15}$"
 )
 # Who asks whether an offer is true does not make it.
 _ASKS = re.compile(r"\?|？|吗")
@@ -93,15 +98,19 @@ def judge_text(text: str, language: str | None = None) -> Verdict:
     return Verdict("drop", reasons) if reasons else KEEP
 
 
-def judge_parts(plain: str, found: Found) -> tuple[str, ...]:
-    """The rules that condemn a text in lower case, given what the lists find in it."""
+def judge_parts(plain: str, found: Found, heeded: Collection[str] = CUES) -> tuple[str, ...]:
+    """The rules that condemn a text in lower case, given what the lists find in it.
+
+    Args:
+        heeded: kinds of offence for which the classifier is asked.
+    """
     reasons = [
         kind
         for condemning in CONDEMNS
         for kind, matches in found.items()
         if kind.partition(":")[0] == condemning and not all(_reported(plain, m) for m in matches)
     ]
-    cues = {kind.removeprefix(f"{CUE}:"): held for kind, held in found.items() if kind.startswith(f"{CUE}:")}
+    cues = {cue: held for cue in heeded if (held := found.get(f"{CUE}:{cue}"))}
     if cues:
         places = {
             kind: [m.span() for m in matches if not _reported(plain, m)]

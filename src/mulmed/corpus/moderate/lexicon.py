@@ -27,6 +27,8 @@ SELLS = ("advertisement", "referral")
 #: that offend in some contexts: they only have the classifier asked.
 CRISIS, MENTION, CUE = "crisis", "mention", "cue"
 KINDS = (*CONDEMNS, *SELLS, CRISIS, MENTION, CUE)
+#: The lists of words that name groups of people (:mod:`.groups`), which are looked for along with the others.
+GROUPS = "groups"
 
 # Bytes in lower case are what a text in lower case is, as far as the lists go: beyond ASCII they name no letter that
 # has a case, and only one sign, that of the kelvin, has an ASCII letter as its lower case.
@@ -69,18 +71,20 @@ Found = dict[str, list[re.Match[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """Lines, and the automaton of the strings that announce and begin their matches.
+    """Lines, and the automata of the strings that announce and begin their matches.
 
     Attributes:
-        announces: for each of the first strings of the automaton, the lines that are tried where it stands; those
-            that follow only begin matches.
-        begins: for each line the strings with one of which each of its matches begins; empty where those are the
-            very strings that announce it, ``None`` where there are none.
+        automaton: of the strings that announce matches.
+        announces: for each of them the lines that are tried where it stands.
+        beginnings: automaton of strings that begin matches which another string announces.
+        begins: for each line, with which of these each of its matches begins; empty where it begins with the very
+            string that announces it, ``None`` where it may begin with anything.
     """
 
     lines: tuple[Line, ...]
     automaton: BytesAhoCorasick
     announces: tuple[tuple[int, ...], ...]
+    beginnings: BytesAhoCorasick
     begins: tuple[frozenset[int] | None, ...]
 
     def matches(self, plain: str) -> Found:
@@ -96,41 +100,43 @@ class Matcher:
         if _KELVIN in whole:
             return self.matches_each([folded(text) for text in texts])
         hits = self.automaton.find_matches_as_indexes(whole.lower(), overlapping=True)
-        announcing = len(self.announces)
-        told = [(literal, start) for literal, start, _ in hits if literal < announcing]
-        if not told:
+        if not hits:
             return []
-        sizes = texts if whole.isascii() else [text.encode() for text in texts]
-        ends = list(accumulate(len(text) + 1 for text in sizes))
+        sizes = (len(text) if text.isascii() else len(text.encode()) for text in texts)
+        ends = list(accumulate(size + 1 for size in sizes))
         suspects: dict[int, dict[int, list[int]]] = {}  # text -> line -> where it was announced
-        for literal, start in told:
+        for literal, start, _ in hits:
             lines = suspects.setdefault(bisect_right(ends, start), {})
             for line in self.announces[literal]:
                 lines.setdefault(line, []).append(start)
         each: list[tuple[int, str, Found]] = []
         for index, lines in suspects.items():
-            first, last = ends[index - 1] if index else 0, ends[index]
-            for line, begins in ((line, self.begins[line]) for line in list(lines)):
-                if begins:
-                    lines[line] = [s for literal, s, _ in hits if literal in begins and first <= s < last]
-                    if not lines[line]:
-                        del lines[line]
-            if lines:
-                plain = folded(texts[index])
-                if found := self._found(plain, whole[first : last - 1], first, lines):
-                    each.append((index, plain, found))
+            first = ends[index - 1] if index else 0
+            raw = whole[first : ends[index] - 1]
+            if found := self._found(plain := folded(texts[index]), raw, self._places(raw, first, lines)):
+                each.append((index, plain, found))
         return each
 
-    def _found(self, plain: str, raw: bytes, first: int, lines: Mapping[int, list[int]]) -> Found:
-        """The matches of some lines in one text, given where in all texts each may begin, in bytes."""
+    def _places(self, raw: bytes, first: int, lines: Mapping[int, list[int]]) -> dict[int, list[int]]:
+        """Where in one text matches of some lines may begin, in bytes, given where in all they are announced."""
+        places = {line: [start - first for start in starts] for line, starts in lines.items()}
+        others = [line for line in lines if self.begins[line]]
+        if others:
+            begun = self.beginnings.find_matches_as_indexes(raw.lower(), overlapping=True)
+            for line in others:
+                begins = self.begins[line] or ()
+                places[line] = [start for literal, start, _ in begun if literal in begins]
+        return places
+
+    def _found(self, plain: str, raw: bytes, places: Mapping[int, list[int]]) -> Found:
+        """The matches of some lines in one text, given where each may begin, in bytes."""
         found: Found = {}
         plainly = len(plain) == len(raw)
-        for position in sorted(lines):
-            line = self.lines[position]
+        for position in sorted(places):
+            line, starts = self.lines[position], places[position]
             if self.begins[position] is None:
                 matches = list(line.search(plain))
             else:
-                starts = [start - first for start in lines[position]]
                 if not plainly:
                     starts = [len(raw[:start].decode()) for start in starts]
                 matches = list(line.search_at(plain, starts))
@@ -140,7 +146,7 @@ class Matcher:
 
 
 @cache
-def matcher(kinds: tuple[str, ...] = KINDS) -> Matcher:
+def matcher(kinds: tuple[str, ...] = (*KINDS, GROUPS)) -> Matcher:
     """The matcher of some kinds of lists, in all languages."""
     lines = tuple(line for kind in kinds for language in LANGUAGES for line in lines_of(kind, language))
     announces: dict[str, list[int]] = {}
@@ -153,20 +159,21 @@ def matcher(kinds: tuple[str, ...] = KINDS) -> Matcher:
         begun.append(begins)
         for literal in told:
             announces.setdefault(literal, []).append(position)
-    others = {literal for begins in begun if begins is not None for literal in begins} - announces.keys()
-    literals = {literal: number for number, literal in enumerate([*announces, *sorted(others)])}
-    automaton = BytesAhoCorasick(
+    first = {literal: n for n, literal in enumerate(sorted({b for begins in begun for b in begins or ()}))}
+    return Matcher(
+        lines,
+        _automaton(announces),
+        tuple(map(tuple, announces.values())),
+        _automaton(first),
+        tuple(None if begins is None else frozenset(first[b] for b in begins) for begins in begun),
+    )
+
+
+def _automaton(literals: Iterable[str]) -> BytesAhoCorasick:
+    return BytesAhoCorasick(
         [literal.encode() for literal in literals],
         matchkind=MatchKind.Standard,
         implementation=Implementation.DFA,
-    )
-    return Matcher(
-        lines,
-        automaton,
-        tuple(map(tuple, announces.values())),
-        tuple(
-            None if begins is None else frozenset(literals[literal] for literal in begins) for begins in begun
-        ),
     )
 
 

@@ -9,6 +9,7 @@ repetitions, and look-arounds. Anything else is refused, and so is a pattern tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -84,7 +85,13 @@ def announced_by(pattern: str) -> frozenset[str]:
     if needed is None or any(len(n) < 2 and n.isascii() for n in needed):
         raise ValueError(f"no literal announces {pattern!r}")
     short = {n[:_ENOUGH] for n in needed}  # what starts with a string is announced by it, too
-    return frozenset(n for n in short if not any(o in n for o in short if o != n))
+    return frozenset(n for n in short if short.isdisjoint(_inner(n)))
+
+
+def _inner(literal: str) -> Iterator[str]:
+    """The strings within a string that are shorter than it."""
+    size = len(literal)
+    return (literal[i:j] for i in range(size) for j in range(i + 1, size + 1) if j - i < size)
 
 
 def begun_by(pattern: str) -> frozenset[str] | None:
@@ -250,4 +257,4 @@ def _best(candidates: list[frozenset[str] | None]) -> frozenset[str] | None:
 def _rarity(literal: str) -> int:
     if literal.strip() in _COMMON:
         return 1
-    return min(len(literal.encode()), _LONG)
+    return min(len(literal) if literal.isascii() else len(literal.encode()), _LONG)

@@ -1,4 +1,8 @@
-"""Readers of published corpora, one module a layout."""
+"""Readers of published corpora, one module a layout.
+
+Reading has two halves: :func:`raw` cuts a file into records, one after the other, and :func:`parse` makes
+something of one of them, in whatever process. :func:`read` is both.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mulmed.corpus.record import Turn
 from mulmed.corpus.sources import (
@@ -22,12 +27,12 @@ from mulmed.corpus.sources import (
     messages,
     transcripts,
 )
-from mulmed.corpus.sources.layout import Found, Note, Parsed, Rejected
-from mulmed.corpus.sources.rows import Parse, read_rows
-from mulmed.recipe import Layout, Source
+from mulmed.corpus.sources.layout import Found, Note, Parsed, Raw, Rejected, Unusable
+from mulmed.corpus.sources.rows import raw_rows, row_of
+from mulmed.recipe import Columns, Layout, Source
 
 #: Layouts of which every row of a JSON, CSV, TSV or Parquet file is a record.
-ROWS: Mapping[Layout, Parse] = {
+ROWS: Mapping[Layout, Callable[[Mapping[str, Any]], Parsed]] = {
     "aci-bench": transcripts.parse_aci,
     "alpaca": alpaca.parse,
     "bentsao": bentsao.parse,
@@ -40,22 +45,48 @@ ROWS: Mapping[Layout, Parse] = {
     "mts-dialog": transcripts.parse_mts,
     "sharegpt": messages.parse_sharegpt,
 }
-#: Layouts of text files.
-TEXTS: Mapping[Layout, Callable[[Path, str], Iterator[Found | Rejected]]] = {
-    "meddialog-en": meddialog.read_en,
-    "meddialog-zh": meddialog.read_zh,
+#: Layouts of text files, which are runs of blocks.
+TEXTS: Mapping[Layout, Callable[[bytes], Parsed]] = {
+    "meddialog-en": meddialog.parse_en,
+    "meddialog-zh": meddialog.parse_zh,
 }
 #: Layouts of XML documents, which say their encoding themselves.
-DOCUMENTS: Mapping[Layout, Callable[[Path], Iterator[Found | Rejected]]] = {
-    "jats": jats.read,
-    "medquad": medquad.read,
+DOCUMENTS: Mapping[Layout, Callable[[Path], Iterator[Raw]]] = {
+    "jats": jats.raw,
+    "medquad": medquad.raw,
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SCRIPTS = {"zh": re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]"), "en": re.compile("[A-Za-z]")}
 
 
 def read(source: Source, path: Path) -> Iterator[Found | Rejected]:
-    """Records of one file of a source, in its order.
+    """Records of one file of a source, in its order: what :func:`parse` makes of those of :func:`raw`.
+
+    Raises:
+        MulmedError: the file cannot be read, decoded or parsed at all, or lacks a column.
+    """
+    return (parse(source, row) for row in raw(source, path))
+
+
+def raw(source: Source, path: Path) -> Iterator[Raw]:
+    """The records of one file of a source as they stand there, in its order.
+
+    Raises:
+        MulmedError: the file cannot be read, decoded or cut up, or lacks a column.
+    """
+    if (documents := DOCUMENTS.get(source.layout)) is not None:
+        return documents(path)
+    if source.layout in TEXTS:
+        found: Iterator[tuple[int, Any]] = meddialog.raw(path, source.encoding)
+    elif source.layout in ROWS:
+        found = raw_rows(path, source.encoding)
+    else:
+        found = columns.raw(path, source.encoding, _columns(source))
+    return (Raw(row, line, value) for row, (line, value) in enumerate(found))
+
+
+def parse(source: Source, row: Raw) -> Found | Rejected:
+    """The record, or why it cannot be used.
 
     A record none of whose texts has a character of the source's script (Chinese or Latin), but one of the
     other's, is rejected: corpora said to be Chinese hold records left in English. Where the answer alone
@@ -64,57 +95,58 @@ def read(source: Source, path: Path) -> Iterator[Found | Rejected]:
 
     ``turns: first`` keeps the first question and answer of a dialogue and makes it a ``qa`` record.
     Lone surrogates, which JSON can spell but no encoding can store, become U+FFFD and are noted.
-
-    Raises:
-        MulmedError: the file cannot be read, decoded or parsed at all, or lacks a column.
     """
-    for item in _read(source, path):
-        if isinstance(item, Rejected):
-            yield item
-            continue
-        parsed = item.parsed
+    try:
+        parsed = _parsed(source, row.value)
         if source.turns == "first" and parsed.task == "dialogue":
             parsed = replace(parsed, task="qa", turns=parsed.turns[:2])
-        foreign = _foreign(parsed, source.language) if parsed.language is None else ""
-        if foreign == "record":
-            yield Rejected(item.row, item.line, "record is not in the source's language", item.member)
-            continue
-        if foreign == "answer":
-            parsed = replace(
-                parsed, notes=(*parsed.notes, Note("answer is not in the source's language", changes=False))
-            )
-        parsed = _without_surrogates(parsed)
-        yield item if parsed is item.parsed else replace(item, parsed=parsed)
+        if parsed.language is None:
+            parsed = _in_language(parsed, source.language)
+    except Unusable as unusable:
+        return Rejected(row.row, row.line, str(unusable), row.member)
+    return Found(row.row, row.line, _without_surrogates(parsed), row.member)
 
 
-def _read(source: Source, path: Path) -> Iterator[Found | Rejected]:
-    if (parse := ROWS.get(source.layout)) is not None:
-        return read_rows(path, source.encoding, parse)
-    if (read_text := TEXTS.get(source.layout)) is not None:
-        return read_text(path, source.encoding)
-    if (read_documents := DOCUMENTS.get(source.layout)) is not None:
-        return read_documents(path)
-    return columns.read(path, source.encoding, source.columns or columns.PUBLISHED[source.layout])
+def _parsed(source: Source, value: Any) -> Parsed:
+    if isinstance(value, Parsed):
+        return value
+    if isinstance(value, Rejected):
+        raise Unusable(value.reason)
+    if (text := TEXTS.get(source.layout)) is not None:
+        return text(value)
+    if (parse_row := ROWS.get(source.layout)) is not None:
+        return parse_row(row_of(value))
+    return columns.parse(row_of(value), _columns(source))
 
 
-def _foreign(parsed: Parsed, language: str) -> str:
-    """``record`` or ``answer``, whichever is in another script than the language's; else nothing."""
+def _columns(source: Source) -> Columns:
+    return source.columns or columns.PUBLISHED[source.layout]
+
+
+def _in_language(parsed: Parsed, language: str) -> Parsed:
+    """The record, with a note where its answer is in another script than the language's.
+
+    Raises:
+        Unusable: all of it is.
+    """
     script = _SCRIPTS.get(language)
     if script is None or script.search(parsed.turns[-1].text):
-        return ""
+        return parsed
     other = _SCRIPTS["en" if language == "zh" else "zh"]
     texts = (*(turn.text for turn in parsed.turns), parsed.context)
     if not any(map(script.search, texts)):
-        return "record" if any(map(other.search, texts)) else ""
-    return "answer" if other.search(parsed.turns[-1].text) else ""
+        if any(map(other.search, texts)):
+            raise Unusable("record is not in the source's language")
+        return parsed
+    if not other.search(parsed.turns[-1].text):
+        return parsed
+    note = Note("answer is not in the source's language", changes=False)
+    return replace(parsed, notes=(*parsed.notes, note))
 
 
 def _without_surrogates(parsed: Parsed) -> Parsed:
-    lone = _surrogates(parsed.context)
-    for turn in parsed.turns:
-        lone += _surrogates(turn.text)
-    for text in parsed.baselines.values():
-        lone += _surrogates(text)
+    texts = [parsed.context, *[turn.text for turn in parsed.turns], *parsed.baselines.values()]
+    lone = _surrogates("".join(texts))
     if not lone:
         return parsed
     return replace(

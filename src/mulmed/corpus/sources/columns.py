@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from mulmed.corpus.sources.layout import (
-    Found,
     Note,
     Parsed,
-    Rejected,
     Unusable,
     alternate,
     as_round,
@@ -22,7 +21,7 @@ from mulmed.corpus.sources.layout import (
     rounds,
     text,
 )
-from mulmed.corpus.sources.rows import parse_rows, row_values
+from mulmed.corpus.sources.rows import raw_rows, row_of
 from mulmed.errors import MulmedError
 from mulmed.recipe import Columns, Layout
 
@@ -40,18 +39,20 @@ PUBLISHED: Mapping[Layout, Columns] = {
 _FIRST = 100
 
 
-def read(path: Path, encoding: str, columns: Columns) -> Iterator[Found | Rejected]:
-    """Records of the columns' task; with a history of one round or more, of task ``dialogue``.
-
-    A list of one text is that text; of a longer list the first counts, and the others are noted.
+def raw(path: Path, encoding: str, columns: Columns) -> Iterator[tuple[int, Any]]:
+    """The file's :func:`~mulmed.corpus.sources.rows.raw_rows`, once its first ones were looked at.
 
     Raises:
         MulmedError: none of the first rows has one of the columns; the error names the nearest there is.
     """
-    values = row_values(path, encoding)
+    values = raw_rows(path, encoding)
     first = list(islice(values, _FIRST))
-    _check(path, columns, {key for _, row in first if isinstance(row, dict) for key in row})
-    return parse_rows(chain(first, values), lambda row: _parse(row, columns))
+    known: set[str] = set()
+    for _, value in first:
+        with suppress(Unusable):
+            known.update(row_of(value))
+    _check(path, columns, known)
+    return chain(first, values)
 
 
 def _check(path: Path, columns: Columns, known: set[str]) -> None:
@@ -72,7 +73,11 @@ def _check(path: Path, columns: Columns, known: set[str]) -> None:
                 )
 
 
-def _parse(row: Mapping[str, Any], columns: Columns) -> Parsed:
+def parse(row: Mapping[str, Any], columns: Columns) -> Parsed:
+    """A record of the columns' task; with a history of one round or more, of task ``dialogue``.
+
+    A list of one text is that text; of a longer list the first counts, and the others are noted.
+    """
     notes: list[Note] = []
     question = _question(row, columns.questions, notes)
     answer = _text(row, columns.answer, notes)

@@ -15,13 +15,13 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from mulmed.corpus.files import LONGEST, file_format, open_bytes
-from mulmed.corpus.sources.layout import Found, Parsed, Rejected, Unusable
+from mulmed.corpus.sources.layout import Parsed, Raw, Rejected, Unusable
 from mulmed.errors import MulmedError
 
 
-def read_documents(
+def raw_documents(
     path: Path, parse: Callable[[bytes], Iterable[tuple[int, Parsed | Unusable]]]
-) -> Iterator[Found | Rejected]:
+) -> Iterator[Raw]:
     """What ``parse`` makes of each document of ``path``: (line, record or why there is none) of each record.
 
     Raises:
@@ -36,10 +36,8 @@ def read_documents(
         except Unusable as unusable:
             parsed = [(1, unusable)]
         for line, record in parsed:
-            if isinstance(record, Parsed):
-                yield Found(row, line, record, member)
-            else:
-                yield Rejected(row, line, str(record), member)
+            value = record if isinstance(record, Parsed) else Rejected(row, line, str(record), member)
+            yield Raw(row, line, value, member)
             row += 1
 
 

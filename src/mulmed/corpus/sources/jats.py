@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from mulmed.corpus.sources.documents import parse_xml, read_documents
-from mulmed.corpus.sources.layout import Found, Parsed, Rejected, Unusable, pair
+from mulmed.corpus.sources.documents import parse_xml, raw_documents
+from mulmed.corpus.sources.layout import Parsed, Raw, Unusable, pair
 
 #: Types of abstract that lay readers are meant to read: PLOS's Author Summary; eLife's digest, by its
 #: older and its newer name. Editors' summaries, synopses and the tables of contents' teasers are others.
@@ -24,7 +24,7 @@ _EXPONENT = re.compile(r"[+−-]?\d+|\d+[+−-]")
 _SUPERSCRIPT = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
 
-def read(path: Path) -> Iterator[Found | Rejected]:
+def raw(path: Path) -> Iterator[Raw]:
     """Records of task ``summary``, from one article or an archive of them.
 
     Headings of sections are left out, as in the corpora of Goldsack et al. (2022), so that the same
@@ -34,7 +34,7 @@ def read(path: Path) -> Iterator[Found | Rejected]:
     Raises:
         MulmedError: the file or the archive cannot be read.
     """
-    return read_documents(path, _parse)
+    return raw_documents(path, _parse)
 
 
 def _parse(document: bytes) -> Iterator[tuple[int, Parsed | Unusable]]:

@@ -1,7 +1,8 @@
 """Records of JSON files one by one: an array or JSON Lines, never more than a window of it in memory.
 
-Every value is parsed by orjson, or, where orjson is stricter (lone surrogates, NaN), by the standard
-library, whose findings also make the messages about broken syntax.
+Files are cut up here into the bytes of each value, so that many processes can parse them. Every value is
+parsed by orjson, or, where orjson is stricter (lone surrogates, NaN), by the standard library, whose
+findings also make the messages about broken syntax.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import orjson
 
 from mulmed.corpus.files import CHUNK, LONGEST, open_utf8, place, raw_lines
-from mulmed.corpus.sources.layout import Rejected
+from mulmed.corpus.sources.layout import Unusable
 from mulmed.errors import MulmedError
 
 _NEXT_OBJECT = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*(?=\{)")
@@ -30,11 +31,11 @@ _BRACES = 64
 _decode = json.JSONDecoder().raw_decode
 
 
-def json_values(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, Any]]:
-    """(line from 1, value) of each element of an array or of each line of JSON Lines.
+def json_values(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, bytes]]:
+    """(line from 1, bytes of the value) of each element of an array or of each line of JSON Lines.
 
-    Which of the two it is, the file's first character tells, not its name. A line that is not JSON
-    yields a ``Rejected``.
+    Which of the two it is, the file's first character tells, not its name. An array's elements are known
+    to be JSON, a line is only thought to be.
 
     Raises:
         MulmedError: the array's syntax is broken, as nothing after the break can be trusted; a record
@@ -46,7 +47,7 @@ def json_values(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, Any]
         with open_utf8(path, encoding) as stream:
             for number, raw in raw_lines(path, stream):
                 if not raw.isspace():
-                    yield number, _line(number, raw)
+                    yield number, raw
 
 
 def _first_byte(path: Path, encoding: str) -> bytes:
@@ -57,14 +58,19 @@ def _first_byte(path: Path, encoding: str) -> bytes:
     return b""
 
 
-def _line(number: int, raw: bytes) -> Any:
+def json_value(raw: bytes) -> Any:
+    """One of the values that :func:`json_values` cut out.
+
+    Raises:
+        Unusable: it is a line that is not JSON.
+    """
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError):
-            return Rejected(0, number, "line is not valid JSON")
+            raise Unusable("line is not valid JSON") from None
 
 
 class _Broken(Exception):
@@ -75,7 +81,7 @@ class _Broken(Exception):
         self.offset = offset
 
 
-def _array(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
+def _array(path: Path, encoding: str) -> Iterator[tuple[int, bytes]]:
     with open_utf8(path, encoding) as stream:
         window = _Window(stream)
         try:
@@ -89,7 +95,7 @@ def _array(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
             ) from broken
 
 
-def _elements(window: _Window) -> Iterator[tuple[int, Any]]:
+def _elements(window: _Window) -> Iterator[tuple[int, bytes]]:
     window.skip()
     window.position += 1  # the bracket
     byte = window.skip()
@@ -148,14 +154,15 @@ class _Window:
             if self.position < len(self._data) or not self._more():
                 return self._data[self.position : self.position + 1]
 
-    def value(self) -> Any:
-        """The value that begins at the position, which moves past it."""
+    def value(self) -> bytes:
+        """The bytes of the value that begins at the position, which moves past it."""
         while True:
             start = self.position
             for find_end in (self._likely_end, self._end):
                 if (end := find_end()) is not None:
+                    value = self._data[start:end]
                     try:
-                        value = orjson.loads(self._data[start:end])
+                        orjson.loads(value)
                     except orjson.JSONDecodeError:
                         continue
                     self.position = end
@@ -199,11 +206,11 @@ class _Window:
                 return token.end()
         return None
 
-    def _patient_value(self, end: int) -> Any:
-        """What the standard library makes of the value, which orjson refused."""
+    def _patient_value(self, end: int) -> bytes:
+        """The bytes of what the standard library takes for the value, which orjson refused."""
         content = self._data[self.position : end].decode("utf-8", "ignore")  # the window may cut a character
         try:
-            value, length = _decode(content)
+            length = _decode(content)[1]
         except json.JSONDecodeError as error:
             problem, length = error.msg.lower(), error.pos
             if length >= len(content) - 1 and len(content.encode()) > LONGEST - 8:
@@ -211,7 +218,8 @@ class _Window:
             raise _Broken(problem, self.offset + len(content[:length].encode())) from error
         except RecursionError as error:
             raise _Broken("nested too deeply", self.offset) from error
-        self.position += len(content[:length].encode())
+        value = content[:length].encode()
+        self.position += len(value)
         return value
 
     def _more(self) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from mulmed.corpus.record import Role, Task, Turn
 
@@ -61,6 +60,29 @@ class Rejected:
     member: str = ""
 
 
+class Raw(NamedTuple):
+    """A record as its file has it: cut out of the file, and as little looked at as that allows.
+
+    ``value`` is the bytes (UTF-8) of a JSON value or of a block of text; a table's row as a mapping; or, where
+    cutting takes parsing (XML), what was made of it: ``Parsed`` or ``Rejected``.
+    """
+
+    row: int
+    line: int
+    value: Any
+    member: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes or characters of it, about."""
+        value = self.value
+        if isinstance(value, bytes):
+            return len(value)
+        if isinstance(value, Mapping):
+            return sum(len(text) for text in value.values() if isinstance(text, str))
+        return sum(len(turn.text) for turn in value.turns) if isinstance(value, Parsed) else 0
+
+
 class Unusable(Exception):
     """Raised inside a reader's parse function; its message becomes the reason of a rejection."""
 
@@ -96,14 +118,19 @@ def alternate(utterances: Iterable[tuple[Role, str]]) -> tuple[tuple[Turn, ...],
     Raises:
         Unusable: no question with an answer is left.
     """
-    turns = [
-        Turn(role, "\n".join(said for _, said in group))
-        for role, group in groupby(
-            ((role, said) for role, said in utterances if said.strip()), key=lambda utterance: utterance[0]
-        )
-    ]
+    roles: list[Role] = []
+    texts: list[list[str]] = []
+    for role, said in utterances:
+        if not said or said.isspace():
+            continue
+        if roles and roles[-1] == role:
+            texts[-1].append(said)
+        else:
+            roles.append(role)
+            texts.append([said])
+    turns = [Turn(role, "\n".join(said)) for role, said in zip(roles, texts, strict=True)]
     notes = []
-    if not any(turn.role == "user" for turn in turns):
+    if "user" not in roles:
         raise Unusable("no question")
     if turns[0].role == "assistant":
         notes.append(Note("leading answer left out", characters=len(turns[0].text)))

@@ -31,17 +31,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mulmed.corpus.files import lines
+from mulmed.corpus.files import LONGEST, open_utf8, raw_lines
 from mulmed.corpus.record import Role
-from mulmed.corpus.sources.layout import (
-    Found,
-    Note,
-    Parsed,
-    Rejected,
-    Unusable,
-    alternate,
-    conversation,
-)
+from mulmed.corpus.sources.layout import Note, Parsed, Unusable, alternate, conversation
+from mulmed.errors import MulmedError
 
 #: Fields of the form that say in the patient's words what the matter is.
 PLAIN = ("疾病", "疾病/症状", "疾病名称", "病情描述", "希望获得的帮助")
@@ -54,30 +47,31 @@ LEFT_OUT = (
     "本次就诊时间", "是否开了检查", "是否拿到检查结果", "是否开药", "医生给的诊疗建议", "主诉", "现病史",
     "初步诊断", "疾病诊断", "药品", "开药需求", "患者资料", "用药描述", "患者诉求",
 )  # fmt: skip
-_FIELD = re.compile(
-    rf"({'|'.join(map(re.escape, sorted(PLAIN + LABELLED + LEFT_OUT, key=len, reverse=True)))}"
-    r"|(?:资料照片|附件)\s*[（(]\d+[)）])[：:]\s*(.*)"
-)
+_FIELDS = frozenset(PLAIN + LABELLED + LEFT_OUT)
+_ATTACHED = ("资料照片", "附件")
+_ATTACHMENT = re.compile(r"(?:资料照片|附件)\s*[（(]\d+[)）]")
 # Once a doctor has spoken, a line such as 初步诊断：... may be the doctor's own; these never are.
-_FIELD_AMID_DIALOGUE = re.compile(r"(疾病诊断|药品|开药需求|预约医生)[：:]\s*(.*)")
-_PRESCRIPTION_STAMP = re.compile(r"开药需求[：:]\s*$")
+_FIELDS_AMID_DIALOGUE = frozenset(("疾病诊断", "药品", "开药需求", "预约医生"))
+_PRESCRIPTION = "开药需求"
+_PRESCRIPTION_STAMP = re.compile(rf"{_PRESCRIPTION}[：:]\s*$")
+_STAMP = "填写"
 _FILLED_IN = re.compile(r"[（(]\d{4}-\d{1,2}-\d{1,2}填写[)）]")
 # What the platform says in the doctor's name. Alone it is no answer, yet a tenth of the first ones are it.
 _PLATFORM = re.compile(
     r"(?:感谢您的信任，病情资料我已详细阅读。(?:根据您现有的资料，建议：[，,]?)?"
     r"|医生已经通过语音回答了您的问题，请及时收听。|医生给您发来一个提醒[：:]|\s)+"
 )
-_NOTHING_STATED = re.compile(r"(?:无|没有|暂无|未填写|不清楚|不详|否)?[。.！!]?")
+_PLATFORM_BEGINS = ("感谢您的信任", "医生已经通过", "医生给您发来")
+_NOTHING_STATED = frozenset(
+    word + stop
+    for word in ("", "无", "没有", "暂无", "未填写", "不清楚", "不详", "否")
+    for stop in ("", *"。.！!")
+)
 _ID = re.compile(r"id=\s*\d+\s*")
 _SECTIONS = ("Description", "Dialogue", "Doctor faculty", "Diagnosis and suggestions")
 _SPEAKERS: dict[str, dict[str, Role]] = {
     "zh": {"病人": "user", "患者": "user", "医生": "assistant"},
     "en": {"Patient": "user", "Doctor": "assistant"},
-}
-
-
-_SPEAKER = {
-    language: re.compile(rf"\s*({'|'.join(names)})[：:]\s*(.*)") for language, names in _SPEAKERS.items()
 }
 
 
@@ -87,39 +81,44 @@ class _Consultation:
     utterances: list[tuple[Role, list[str]]] = field(default_factory=list)
 
 
-def read_zh(path: Path, encoding: str) -> Iterator[Found | Rejected]:
-    """Chinese records: ``dialogue`` for two rounds or more, ``qa`` for one."""
-    return _read(path, encoding, "zh")
+def parse_zh(block: bytes) -> Parsed:
+    """A Chinese record: ``dialogue`` for two rounds or more, ``qa`` for one."""
+    return _parse(block, "zh")
 
 
-def read_en(path: Path, encoding: str) -> Iterator[Found | Rejected]:
-    """English records: ``dialogue`` for two rounds or more, ``qa`` for one."""
-    return _read(path, encoding, "en")
+def parse_en(block: bytes) -> Parsed:
+    """An English record: ``dialogue`` for two rounds or more, ``qa`` for one."""
+    return _parse(block, "en")
 
 
-def _read(path: Path, encoding: str, language: str) -> Iterator[Found | Rejected]:
-    for row, (line, block) in enumerate(_blocks(path, encoding)):
-        try:
-            yield Found(row, line, _parse(block, language))
-        except Unusable as unusable:
-            yield Rejected(row, line, str(unusable))
+def raw(path: Path, encoding: str) -> Iterator[tuple[int, bytes]]:
+    """(line of ``id=`` from 1, the lines after it) of each block.
 
-
-def _blocks(path: Path, encoding: str) -> Iterator[tuple[int, list[str]]]:
-    """(line of ``id=``, the lines after it) of each block."""
-    start, block = 0, list[str]()
-    for number, line in enumerate(lines(path, encoding), start=1):
-        if line.startswith("id=") and _ID.fullmatch(line):
-            if start:
-                yield start, block
-            start, block = number, []
-        elif start:
-            block.append(line)
+    Raises:
+        MulmedError: the file cannot be read or decoded, or a block has more than ``LONGEST`` bytes.
+    """
+    start, size = 0, 0
+    block: list[bytes] = []
+    with open_utf8(path, encoding) as stream:
+        for number, line in raw_lines(path, stream):
+            if line.startswith(b"id=") and _ID.fullmatch(line.decode("utf-8", "surrogatepass")):
+                if start:
+                    yield start, b"".join(block)
+                start, size, block = number, 0, []
+            elif start:
+                block.append(line)
+                size += len(line)
+                if size > LONGEST:
+                    raise MulmedError(
+                        f"A record has more than {LONGEST >> 20} MiB.",
+                        where=f"{path}, line {start}",
+                        remedy="Check that every record begins with a line `id=` and its number.",
+                    )
     if start:
-        yield start, block
+        yield start, b"".join(block)
 
 
-def _parse(block: list[str], language: str) -> Parsed:
+def _parse(block: bytes, language: str) -> Parsed:
     consultations, diagnosis = _consultations(block, language)
     utterances: list[tuple[Role, str]] = []
     said: list[tuple[str, list[tuple[Role, str]]]] = []
@@ -131,8 +130,9 @@ def _parse(block: list[str], language: str) -> Parsed:
         dialogue: list[tuple[Role, str]] = [
             (role, "\n".join(spoken).strip()) for role, spoken in consultation.utterances
         ]
-        platform.extend(text for _, text in dialogue if _PLATFORM.fullmatch(text))
-        dialogue = [utterance for utterance in dialogue if not _PLATFORM.fullmatch(utterance[1])]
+        if from_platform := [text for _, text in dialogue if _is_from_platform(text)]:
+            platform.extend(from_platform)
+            dialogue = [utterance for utterance in dialogue if not _is_from_platform(utterance[1])]
         if (description, dialogue) in said:  # some blocks hold the same consultation twice
             repeated.append(description + "".join(text for _, text in dialogue))
             continue
@@ -154,41 +154,58 @@ def _parse(block: list[str], language: str) -> Parsed:
     return Parsed(conversation(turns), turns, notes=notes)
 
 
-def _consultations(block: list[str], language: str) -> tuple[list[_Consultation], int]:
+def _consultations(block: bytes, language: str) -> tuple[list[_Consultation], int]:
     """The block's consultations, and the characters of its section of diagnosis and suggestions."""
-    speaker = _SPEAKER[language]
+    speakers = _SPEAKERS[language]
     here = _Consultation()
     consultations = [here]
-    section, label, diagnosis = "", "", 0
-    for raw in block:
-        line = raw.strip()
-        labelled = "：" in line or ":" in line
+    section, label, diagnosis, answered = "", "", 0, False
+    for raw_line in block.decode("utf-8", "surrogatepass").removesuffix("\n").split("\n"):
+        line = raw_line.strip()
+        before, said = _labelled(line) if "：" in line or ":" in line else ("", "")
         if line in _SECTIONS:
             if line == "Description" and here.utterances:
-                here = _Consultation()
+                here, answered = _Consultation(), False
                 consultations.append(here)
             section, label = line, label if line == "Dialogue" else ""
         elif section == "Dialogue":
-            answered = labelled and any(role == "assistant" for role, _ in here.utterances)
-            if labelled and (form := (_FIELD_AMID_DIALOGUE if answered else _FIELD).fullmatch(line)):
+            is_field = before in _FIELDS_AMID_DIALOGUE if answered else _is_field(before)
+            if is_field:
                 # The published files cut a form's long fields up and call the pieces a dialogue.
                 if not answered:
                     _move_to_form(here, label)
-                section, label = "Description", form.group(1)
-                here.form.setdefault(label, []).append(form.group(2))
-            elif labelled and (turn := speaker.fullmatch(line)):
-                here.utterances.append((_SPEAKERS[language][turn.group(1)], [turn.group(2)]))
+                section, label = "Description", before
+                here.form.setdefault(label, []).append(said)
+            elif (role := speakers.get(before)) is not None:
+                here.utterances.append((role, [said]))
+                answered = answered or role == "assistant"
             elif here.utterances:
-                here.utterances[-1][1].append(_PRESCRIPTION_STAMP.sub("", line))
+                if _PRESCRIPTION in line:
+                    line = _PRESCRIPTION_STAMP.sub("", line)
+                here.utterances[-1][1].append(line)
         elif section == "Description":
-            if labelled and (form := _FIELD.fullmatch(line)):
-                label = form.group(1)
-                here.form.setdefault(label, []).append(form.group(2))
-            else:
-                here.form.setdefault(label, []).append(line)
+            if _is_field(before):
+                label, line = before, said
+            here.form.setdefault(label, []).append(line)
         elif section == "Diagnosis and suggestions":
             diagnosis += len(line)
     return consultations, diagnosis
+
+
+def _labelled(line: str) -> tuple[str, str]:
+    """What stands before the first colon, wide or not, and after it."""
+    wide, narrow = line.find("："), line.find(":")
+    colon = max(wide, narrow) if wide < 0 or narrow < 0 else min(wide, narrow)
+    return line[:colon], line[colon + 1 :].lstrip()
+
+
+def _is_field(label: str) -> bool:
+    return label in _FIELDS or (label.startswith(_ATTACHED) and _ATTACHMENT.fullmatch(label) is not None)
+
+
+def _is_from_platform(text: str) -> bool:
+    """Whether a text without space around it is nothing but what the platform says."""
+    return text.startswith(_PLATFORM_BEGINS) and _PLATFORM.fullmatch(text) is not None
 
 
 def _move_to_form(consultation: _Consultation, label: str) -> None:
@@ -199,23 +216,34 @@ def _move_to_form(consultation: _Consultation, label: str) -> None:
 
 def _move_stamped(consultation: _Consultation) -> None:
     """Entries of the patient's history that stand in the dialogue, known by the date of filling in."""
+    if not any(role == "user" and _is_stamped(pieces) for role, pieces in consultation.utterances):
+        return
     spoken, stamped = [], []
     for role, pieces in consultation.utterances:
-        if role == "user" and _FILLED_IN.search("".join(pieces)):
+        if role == "user" and _is_stamped(pieces):
             stamped.extend(pieces)
         else:
             spoken.append((role, pieces))
     consultation.utterances = spoken
-    if stamped:
-        consultation.form.setdefault("既往病史", []).extend(stamped)
+    consultation.form.setdefault("既往病史", []).extend(stamped)
+
+
+def _is_stamped(pieces: list[str]) -> bool:
+    text = "".join(pieces)
+    return _STAMP in text and _FILLED_IN.search(text) is not None
 
 
 def _description(form: dict[str, list[str]]) -> str:
     """What the patient wrote before the dialogue, as one text."""
     parts = []
-    for label in ("", *PLAIN, *LABELLED):
-        pieces = (_FILLED_IN.sub("", piece).strip() for piece in form.get(label, []))
-        content = "\n".join(piece for piece in pieces if not _NOTHING_STATED.fullmatch(piece))
+    for label in _KEPT:
+        if label not in form:
+            continue
+        pieces = [(_FILLED_IN.sub("", piece) if _STAMP in piece else piece).strip() for piece in form[label]]
+        content = "\n".join([piece for piece in pieces if piece not in _NOTHING_STATED])
         if content:
             parts.append(f"{label}：{content}" if label in LABELLED else content)
     return "\n".join(parts)
+
+
+_KEPT = ("", *PLAIN, *LABELLED)

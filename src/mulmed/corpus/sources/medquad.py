@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mulmed.corpus.sources.documents import parse_xml, read_documents
-from mulmed.corpus.sources.layout import Found, Note, Parsed, Rejected, Unusable, pair
+from mulmed.corpus.sources.documents import parse_xml, raw_documents
+from mulmed.corpus.sources.layout import Note, Parsed, Raw, Unusable, pair
 
 #: Elements of a question with its answer: as in nearly all documents, and as in a few older ones.
 _PAIRS = {"QAPair": ("Question", "Answer"), "pair": ("question", "answer")}
 
 
-def read(path: Path) -> Iterator[Found | Rejected]:
+def raw(path: Path) -> Iterator[Raw]:
     """Records of task ``qa``, from one document or an archive of them.
 
     Two thirds of the published answers are empty, for copyright's sake: those records are rejected.
@@ -20,7 +20,7 @@ def read(path: Path) -> Iterator[Found | Rejected]:
     Raises:
         MulmedError: the file or the archive cannot be read.
     """
-    return read_documents(path, _parse)
+    return raw_documents(path, _parse)
 
 
 def _parse(document: bytes) -> Iterator[tuple[int, Parsed | Unusable]]:

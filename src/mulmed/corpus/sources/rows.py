@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +11,19 @@ import pyarrow
 import pyarrow.parquet
 
 from mulmed.corpus.files import CHUNK, LONGEST, file_format, text_lines
-from mulmed.corpus.sources.json_values import json_values
-from mulmed.corpus.sources.layout import Found, Parsed, Rejected, Unusable
+from mulmed.corpus.sources.json_values import json_value, json_values
+from mulmed.corpus.sources.layout import Rejected, Unusable
 from mulmed.errors import MulmedError
 
-#: What makes a record of one row.
-Parse = Callable[[Mapping[str, Any]], Parsed]
 
-
-def read_rows(path: Path, encoding: str, parse: Parse) -> Iterator[Found | Rejected]:
-    """What ``parse`` makes of each row; a row that it cannot use, or that is broken, is rejected.
-
-    Raises:
-        MulmedError: the file cannot be read, or its syntax is broken beyond a single row.
-    """
-    return parse_rows(row_values(path, encoding), parse)
-
-
-def parse_rows(values: Iterator[tuple[int, Any]], parse: Parse) -> Iterator[Found | Rejected]:
-    """What ``parse`` makes of each of some values of :func:`row_values`."""
-    for row, (line, value) in enumerate(values):
-        if isinstance(value, dict):
-            try:
-                yield Found(row, line, parse(value))
-            except Unusable as unusable:
-                yield Rejected(row, line, str(unusable))
-        elif isinstance(value, Rejected):
-            yield Rejected(row, line, value.reason)
-        else:
-            yield Rejected(row, line, "record is not an object")
-
-
-def row_values(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
-    """(line from 1, row) of each row: a mapping, or a ``Rejected`` where the row is broken.
+def raw_rows(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
+    """(line from 1, row) of each row: the bytes of a JSON value, a mapping, or a ``Rejected`` if it is broken.
 
     Names that end in ``.csv``, ``.tsv`` and ``.parquet`` (the first two also compressed) are taken at
     their word, any other is JSON.
+
+    Raises:
+        MulmedError: the file cannot be read, or its syntax is broken beyond a single row.
     """
     match file_format(path):
         case "csv":
@@ -57,6 +34,18 @@ def row_values(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
             return _parquet(path, encoding)
         case _:
             return json_values(path, encoding)
+
+
+def row_of(value: Any) -> Mapping[str, Any]:
+    """The mapping that a row of :func:`raw_rows` is.
+
+    Raises:
+        Unusable: it is none.
+    """
+    row = json_value(value) if isinstance(value, bytes) else value
+    if not isinstance(row, dict):
+        raise Unusable("record is not an object")
+    return row
 
 
 def _separated(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, Any]]:
