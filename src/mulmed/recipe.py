@@ -132,6 +132,7 @@ class Source(Settings):
     )
     limit: int | None = Field(None, ge=1, description="at most so many records, in hash order")
     max_rejected: Fraction = Field(0.05, description="a larger rejected share stops the run")
+    licence: str | None = Field(None, description="the publisher's, an SPDX name; told in the data card")
 
     @field_validator("encoding")
     @classmethod
@@ -183,7 +184,7 @@ class Deidentify(Settings):
 class Deduplicate(Settings):
     """When two records count as the same. Exact duplicates always do."""
 
-    near: Fraction | None = Field(0.8, description="Jaccard similarity of shingles; null: exact only")
+    near: Fraction | None = Field(0.8, ge=0.5, description="Jaccard similarity of shingles; null: exact only")
 
 
 class Decontaminate(Settings):

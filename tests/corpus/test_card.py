@@ -61,16 +61,38 @@ def test_the_head_is_what_the_hub_reads() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("licences", "told"),
+    [
+        (("CC-BY-4.0", None), "unknown"),
+        (("CC-BY-4.0", "CC-BY-4.0"), "cc-by-4.0"),
+        (("CC-BY-4.0", "MIT"), "other"),
+    ],
+)
+def test_a_licence_is_claimed_for_the_whole_only_where_all_sources_have_it(
+    licences: tuple[str | None, str | None], told: str
+) -> None:
+    settings = corpus().model_dump()
+    for source, licence in zip(settings["sources"].values(), licences, strict=True):
+        source["licence"] = licence
+    card = data_card(Corpus.model_validate(settings), STATISTICS, FUNNEL)
+    assert yaml.safe_load(card.split("---\n", 2)[1])["license"] == told
+    assert row(card, "chat", "meddialog-zh")[4] == licences[0]
+    assert row(card, "a&#124;b", "laysumm")[4] == (licences[1] or "not stated")
+
+
 def test_its_tables_are_the_corpuss_numbers() -> None:
     card = data_card(corpus(), STATISTICS, FUNNEL)
     assert "2,000 records" in card
-    assert row(card, "chat", "meddialog-zh")[2:] == ["zh", "`x.txt`, `y/*.txt`", "train, test 16.6%", "1,800"]
+    assert row(card, "chat", "meddialog-zh")[2:] == [
+        "zh", "`x.txt`, `y/*.txt`", "not stated", "train, test 16.6%", "1,800",
+    ]  # fmt: skip
     assert row(card, "chat", "dialogue", "zh", "test")[4:] == ["300", "15.0%"]
     assert row(card, "chat", "dialogue", "zh", "1,800")[4:] == ["", "", "148.8", "36.1", "2.5"]
     assert row(card, "read")[1:5] == ["2,345", "0", "345", "2,000"]
     assert row(card, "read")[5] == "rejected: no dialogue 300, rejected: no question 45"
     # a bar in a name does not end its cell
-    assert row(card, "a&#124;b", "laysumm")[5] == "200"
+    assert row(card, "a&#124;b", "laysumm")[6] == "200"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text, residue
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
-from mulmed.corpus.deidentify.labelled import made_up
+from mulmed.corpus.deidentify.invented import made_up
 from mulmed.corpus.deidentify.model import tagger
 from mulmed.corpus.deidentify.rules import TRIGGERS, find, look
 from mulmed.corpus.deidentify.spans import without_overlaps
@@ -62,6 +62,10 @@ CHINESE = [
     ("昨天胡金凤医生和向李红医生都在", "昨天[NAME]医生和向[NAME]医生都在"),
     ("在好大夫在线问过", "在[SITE]问过"),
     ("去大连医科大学附属第一医院看病，再去大连第三医院", "去[HOSPITAL]看病，再去[HOSPITAL]"),
+    ("去年去崇文县人民医院，又在成都大学同心医院", "去年去[HOSPITAL]，又在[HOSPITAL]"),
+    ("转到云岭镇卫生院，再去溪口街道社区卫生服务中心", "转到[HOSPITAL]，再去[HOSPITAL]"),
+    ("西宁市精神卫生中心，石家庄口腔医院，我想挂李莉口腔诊所", "[HOSPITAL]，[HOSPITAL]，我想挂[HOSPITAL]"),
+    ("寄：黑龙江省云岭市贵阳街Z座。", "寄：[ADDRESS]。"),
 ]
 
 
@@ -86,6 +90,17 @@ ENGLISH = [
     ("Take care.\nThanks, Harriet", "Take care.\nThanks, [NAME]"),
     ("Patient name: Tobias Wrenfield\nAge: 40", "Patient name: [NAME]\nAge: 40"),
     ("He is at Saint Orla Hospital now", "He is at [HOSPITAL] now"),
+    (
+        "the University of Ohio Medical Center and Hospital of Saint Orla",
+        "the [HOSPITAL] and [HOSPITAL]",
+    ),
+    ("Fernhollow Cancer Center, Quenby Healthcare", "[HOSPITAL], [HOSPITAL]"),
+    # At the end of a sentence.
+    ("Also 4111111111111111. And 197.109.241.194. See quenby.biz.", "Also [ACCOUNT]. And [IP]. See [URL]."),
+    (
+        "Also 2283038836. The count was 1500000000 platelets.",
+        "Also [PHONE]. The count was 1500000000 platelets.",
+    ),
     ("Aadhaar 4821 7730 1958 and PAN ABCPK1234F", "Aadhaar [ID] and PAN [ID]"),
     ("ring +91 98450 12345 or +1-614-555-0163x204", "ring [PHONE] or [PHONE]"),
     ("from 192.168.17.4, IBAN GB82WEST12345698765432", "from [IP], IBAN [ACCOUNT]"),
@@ -123,6 +138,7 @@ def test_english_identifiers(text: str, expected: str) -> None:
 
 NAMES_TOLD = [
     ("Zuzana Quenbyová has asthma. Is Katrine well?", "[NAME] has asthma. Is [NAME] well?"),
+    ("So Jhalu Quenbanan agreed. Then Wrenfeldu was there.", "So [NAME] agreed. Then [NAME] was there."),
     ('"It hurts," says Oldacre. Quenby shouted.', '"It hurts," says [NAME]. [NAME] shouted.'),
     ("We met Miller, Oldacre and Torres there", "We met [NAME], [NAME] and [NAME] there"),
     ("Oldacre's wife and Wrenfieldsson came", "[NAME]'s wife and [NAME] came"),
@@ -149,6 +165,7 @@ CLINICAL = {
         "紧急情况请拨打120或110，医保电话12393。",
         "谢谢医生，主任医生看过了，对于医生的建议我按照医生说的做。",
         "建议去当地医院、正规医院或县医院，最好去三甲医院检查，哪家医院好？",
+        "妇幼保健院和儿童医院都行，镇卫生院、社区卫生服务中心、私人诊所和口腔诊所打针便宜。",
         "诊断编码I10，E11.9；CT示右肺结节6mm×5mm，2020年3月复查。",
         "帕金森病、阿尔茨海默病、克罗恩病、川崎病都要随访。",
         "EGFR 19外显子缺失，HER2阳性，KRAS G12D突变，CD4计数350。",
@@ -166,6 +183,7 @@ CLINICAL = {
         "Call 911 or 112 if it gets worse; dial 999 in the UK.",
         "Right eye sph +1.50 cyl -0.50 axis 180; T score -2.5.",
         "I went to the local hospital, the eye clinic and an Urgent Care. The General Hospital was full.",
+        "A Comprehensive Cancer Center, Affordable Healthcare, Infections In Healthcare settings, a Family Practice.",
         "The scan was normal in 2020. Take 2 tablets at 8.30 and 20.30; 3/4 of a cup; vision 6/12.",
         "A Foley catheter, the Babinski sign, Zoloft, Graves' disease, Charcot-Marie-Tooth, Marie's ataxia.",
         "Vitamin B Complex, Augmentin Duo, Guillain-Barré syndrome and Sjögren's; Helicobacter Pylori.",

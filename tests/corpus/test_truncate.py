@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mulmed.corpus import salience
+from mulmed.corpus import sentences as sentence_rules
 from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.salience import Role, importance, mentions, signs
-from mulmed.corpus.sentences import sentences
+from mulmed.corpus.salience import Role, importance, mentions, signs, urgency
+from mulmed.corpus.sentences import sentence_ends, sentences
+from mulmed.corpus.shorten import cut, shorten
 from mulmed.corpus.stage import Finding, Outcome
-from mulmed.corpus.truncate import cut, shorten, truncate_records
+from mulmed.corpus.truncate import truncate_records
 from mulmed.errors import MulmedError
 
 
@@ -54,10 +57,12 @@ def fitted(one: Record, cutoff: int = 60) -> tuple[Record, dict[str, int]]:
             texts[field][e.start : e.end] for e in edits
         ]
     gone = len(one.turns) - len(outcome.record.turns)
-    if "description kept" in {f.rule for f in outcome.findings}:
-        changed[f"turns[{gone}]"] = f"{changed['turns[0]']}\n{changed[f'turns[{gone}]']}"
-        changed["turns[0]"] = ""
-        assert Finding("description kept", 1, f"before turns[{gone}]", "turns[0]") in outcome.findings
+    for i in range(gone)[::-1]:
+        if changed[f"turns[{i}]"]:
+            rule = "mentions kept" if i else "description kept"
+            assert Finding(rule, 1, f"before turns[{gone}]", f"turns[{i}]") in outcome.findings
+            changed[f"turns[{gone}]"] = changed[f"turns[{i}]"] + "\n" + changed[f"turns[{gone}]"]
+            changed[f"turns[{i}]"] = ""
     assert [changed[f"turns[{i}]"] for i in range(len(one.turns))] == [
         *[""] * gone, *(t.text for t in outcome.record.turns)
     ]  # fmt: skip
@@ -72,6 +77,76 @@ def test_what_was_told_first_goes_on_before_the_first_question_kept() -> None:
     after, rules = fitted(record(*rounds))
     assert [t.text for t in after.turns] == [f"{told}\nIt still hurts.", *rounds[3:]]
     assert rules == {"description kept": 1, "oldest turns": 1}
+
+
+LATER = "I have a cat. I am allergic to penicillin. It rains."
+
+
+def test_an_allergy_told_in_a_later_round_goes_on_with_the_first_question_kept() -> None:
+    rounds = [
+        "Hello doctor.",
+        sentence(12),
+        LATER,
+        sentence(12),
+        "It hurts.",
+        sentence(9),
+        "And?",
+        sentence(8),
+    ]
+    # 25 of the template and 20 of the last two rounds leave 15 of 60: 3 for what was told first and its line
+    # break, 6 for the allergy.
+    after, rules = fitted(record(*rounds))
+    assert [t.text for t in after.turns] == [
+        "Hello doctor.\nI am allergic to penicillin.\nIt hurts.", *rounds[5:]
+    ]  # fmt: skip
+    # Two answers whole, and of the question what stood before and after the allergy.
+    assert rules == {"description kept": 1, "mentions kept": 1, "oldest turns": 4}
+
+
+def test_allergies_go_on_before_doses_and_doses_before_negations() -> None:
+    told = ["It never burned then.", "I take warfarin. I take 5 mg.", "I am allergic to nuts."]
+    rounds = ["Hello.", sentence(200)]
+    for text in told:
+        rounds += [text, sentence(200)]
+    rounds += ["And now?", sentence(20)]
+    texts = {
+        # A quarter of 24, 44 and 80 tokens without the template: 6, 11, 20. With a line break each, the allergy
+        # takes 6 of them, the warfarin 4, the dose 5, the negation 5.
+        cutoff: fitted(record(*rounds), cutoff)[0].turns[0].text.splitlines()
+        for cutoff in (44, 64, 100)
+    }
+    assert texts[44] == ["Hello.", "I am allergic to nuts.", "And now?"]
+    assert texts[64] == ["Hello.", "I take warfarin.", "I am allergic to nuts.", "And now?"]
+    assert texts[100] == ["Hello.", *told, "And now?"]
+
+
+def test_sentences_carried_on_are_whole() -> None:
+    # "花生过敏" alone would say the contrary of it, and all of it is 34 tokens: a quarter of 140, not of 40.
+    denied = "没有药物、食物、花粉、尘螨、海鲜、牛奶、鸡蛋、花生过敏。"
+    rounds = ["医生您好。", "好" * 200, denied, "好" * 200, "现在呢？", "好的。" * 8]
+    after, _ = fitted(record(*rounds, language="zh"))
+    assert after.turns[0].text == "医生您好。\n现在呢？"
+    after, _ = fitted(record(*rounds, language="zh"), cutoff=160)
+    assert after.turns[0].text == f"医生您好。\n{denied}\n现在呢？"
+
+
+def test_a_list_stays_with_what_denies_it() -> None:
+    text = "平时身体很好。没有药物、食物、花粉、尘螨过敏。"
+    for budget in range(1, words([text])[0]):
+        assert "过敏" not in shortened(text, budget, "zh") or "没有药物" in shortened(text, budget, "zh")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "language", "rank"),
+    [
+        ("Can I take it with my penicillin allergy?", "en", 0), ("I take 5 mg of it.", "en", 1),
+        ("Is it safe with warfarin?", "en", 1), ("I have no fever.", "en", 2), ("Is that not bad?", "en", None),
+        ("I have allergic rhinitis.", "en", None), ("我对花生过敏，能吃吗？", "zh", 0), ("在吃布洛芬。", "zh", 1),
+        ("没有发烧。", "zh", 2), ("是不是很严重呢？", "zh", None), ("会不会传染吗", "zh", None), ("好的。", "zh", None),
+    ],
+)  # fmt: skip
+def test_urgency(sentence: str, language: str, rank: int | None) -> None:
+    assert urgency(sentence, language) == rank
 
 
 def test_what_was_told_first_is_shortened_by_importance() -> None:
@@ -305,6 +380,113 @@ def test_a_share_is_no_dose() -> None:
     assert mentions(signs("治愈率90%，每日3次，每次0.5克。", "zh"))["dose"] == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "doses"),
+    [
+        ("Rinse with 0.9% saline.", "en", 1), ("Try hydrocortisone 1%.", "en", 1), ("A 1% cream helps", "en", 1),
+        ("clindamycin (1 %) gel", "en", 1), ("use 2.5% hydrocortisone lotion", "en", 1),
+        ("输5%葡萄糖。", "zh", 1), ("用0.9％氯化钠冲洗", "zh", 1), ("0.5%左氧氟沙星滴眼液", "zh", 1),
+        ("葡萄糖5%静滴", "zh", 1), ("外用氢化可的松（1%）", "zh", 1), ("2%的硼酸溶液", "zh", 1),
+        ("It helps 90% of people.", "en", 0), ("It came back in 20%. Antibiotics failed.", "en", 0),
+        ("We gave aspirin, and 20% bled", "en", 0), ("50% of aspirin users", "en", 0),
+        ("With aspirin 20% of them bled", "en", 0), ("治愈率90%。", "zh", 0), ("20%的患者使用激素", "zh", 0),
+        ("激素对30%的人有效", "zh", 0), ("服用头孢90%会好", "zh", 0), ("有效率90%，激素", "zh", 0),
+    ],
+)  # fmt: skip
+def test_a_strength_is_a_dose_and_a_share_is_none(text: str, language: str, doses: int) -> None:
+    assert mentions(signs(text, language))["dose"] == doses
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "allergies"),
+    [
+        ("I am allergic to dust.", "en", 1), ("an allergic reaction", "en", 1), ("ALLERGIC, asthma too", "en", 1),
+        ("(allergic rhinitis) and a nut allergy", "en", 1), ("Allergic asthma.", "en", 0),
+        ("allergic contact dermatitis, allergic\nconjunctivitis", "en", 0), ("See an allergist.", "en", 0),
+        ("antiallergic drops", "en", 0), ("non-allergic rhinitis", "en", 0),
+        ("对青霉素过敏", "zh", 1), ("过敏性鼻炎，对花粉过敏", "zh", 1), ("过敏性休克", "zh", 1), ("过敏体质", "zh", 1),
+        ("过敏性鼻炎", "zh", 0), ("过敏性紫癜", "zh", 0), ("过敏鼻炎", "zh", 0), ("吃抗过敏药", "zh", 0),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_disease_is_no_allergy(text: str, language: str, allergies: int) -> None:
+    assert mentions(signs(text, language))["allergy"] == allergies
+
+
+def plain_signs(text: str) -> Counter[str]:
+    """The kinds of Chinese content, looked up place by place: of the literals there the first one."""
+    literals = [(kind, literal) for kind, all_ in salience._CHINESE.items() for literal in all_.split("|")]
+    found: Counter[str] = Counter()
+    text, i = text.lower(), 0
+    while i < len(text):
+        kind, literal = next(
+            ((kind, literal) for kind, literal in literals if text.startswith(literal, i)), ("", " ")
+        )
+        found["allergy" if kind == "reaction" else kind] += kind in salience._KINDS or kind == "reaction"
+        i += len(literal)
+    return +found
+
+
+_LITERALS = [literal for all_ in salience._CHINESE.values() for literal in all_.split("|")]
+_PIECES = st.sampled_from([*_LITERALS, *{c for literal in _LITERALS for c in literal}, "CT", "。", "我"])
+
+
+@given(st.lists(_PIECES, max_size=30).map("".join))
+def test_chinese_literals_are_found_as_place_by_place(text: str) -> None:
+    shown = Counter(
+        kind for bits in signs(text, "zh") for i, kind in enumerate(salience._KINDS) if bits >> i & 1
+    )
+    assert shown == plain_signs(text)
+
+
+def plain_ends(text: str, language: str) -> list[int]:
+    """Where sentences end, read one character after another."""
+    size, ends, i = len(text), list[int](), 0
+    marks, closing = (".!?…", "\"'”’)]") if language == "en" else ("。！？!?；;….", "”’」』）)】]")
+
+    def is_mark(k: int) -> bool:
+        # A Chinese full stop of one byte stands in numbers and links as well.
+        free = language == "en" or k + 1 >= size or text[k + 1].isspace()
+        return k < size and text[k] in marks and (text[k] != "." or free)
+
+    while i < size:
+        end = i
+        if text[i] == "\n":
+            while end < size and text[end] == "\n":
+                end += 1
+        elif is_mark(i):
+            while is_mark(end):
+                end += 1
+            while end < size and text[end] in closing:
+                end += 1
+            word = end + 1 < size and "A" <= text[end] <= "Z" and "a" <= text[end + 1] <= "z"
+            if language == "en" and not word and not text[end : end + 1].isspace():
+                i += 1
+                continue
+            while end < size and text[end].isspace():
+                end += 1
+        else:
+            i += 1
+            continue
+        sentence = text[ends[-1] if ends else 0 : i + 1]
+        alone = text[i:end].rstrip() == "." and "\n" not in text[i:end]
+        if language == "zh" or not (alone and sentence_rules._ABBREVIATION.search(sentence)):
+            ends.append(end)
+        i = end
+    return ends if not text or (ends and ends[-1] == size) else [*ends, size]
+
+
+_FRAGMENTS = st.sampled_from(
+    ["Dr", "approx", "napprox", "e.g", "No", "1", "12", "123", "Take", "tablets", "é", "a", "A", " ", "  ", "\n", "\t",
+     ".", "...", "!", "?", "…", '"', "”", ")", "]", "，", "。", "；", "头痛", "」", "Ba"]
+)  # fmt: skip
+
+
+@given(st.lists(_FRAGMENTS, max_size=25).map("".join), st.sampled_from(["en", "zh"]))
+def test_sentences_end_as_read_one_character_after_another(text: str, language: str) -> None:
+    assert sentence_ends(text, language) == plain_ends(text, language)
+    assert "".join(sentences(text, language)) == text
+
+
 def test_what_only_seems_to_deny_hides_no_allergy() -> None:
     counts = mentions(signs("不过对青霉素不过敏，别的都不清楚，无论如何。", "zh"))
     assert counts == {"allergy": 1, "dose": 0, "drug": 1, "negation": 1}
@@ -369,6 +551,9 @@ _SENTENCES = st.lists(
             sentence(23),
             "Is it bad? ",
             "Fever for 3 days. ",
+            "I am allergic to nuts. ",
+            "It never hurt. ",
+            "对青霉素过敏。",
             "头痛三天，怎么办？",
             "血压150。",
             "x" * 30,
@@ -400,7 +585,11 @@ def test_everything_fits_and_nothing_is_empty_or_invented(
     if split == "test":
         assert after.turns[-1].text == texts[-1]
     kept = one.turns[-len(after.turns) :]
-    told = one.turns[0].text if len(kept) < len(one.turns) else ""
+    assert [t.role for t in after.turns] == ["user", "assistant"] * rounds
+    gone = len(one.turns) - len(kept)
+    told = "\n".join(t.text for t in one.turns[:gone:2])
+    if not any(f.edit for f in outcome.findings if f.field == f"turns[{gone}]"):
+        assert after.turns[0].text.endswith(kept[0].text)  # an answer stands after its question
     for i, (new, old) in enumerate(zip(after.turns, kept, strict=True)):
         letters = iter(old.text if i else f"{told}\n{old.text}")
         assert all(letter in letters for letter in new.text)  # a subsequence of the original

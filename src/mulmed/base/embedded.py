@@ -109,7 +109,7 @@ def convert_embedded(base: EmbeddedBase, tell: Callable[[str], None]) -> Artifac
             return artifact
         tell(f"Preparing {base.title} (once). {base.notice}")
         partial = open_partial(folder, identity(base))
-        gguf = _join_parts(base, partial / "source")
+        gguf = join_parts(base, partial / "source")
         _convert(gguf, partial)
         shutil.rmtree(partial / "source")
         return finish(
@@ -131,7 +131,7 @@ def identity(base: EmbeddedBase) -> str:
     return f"{base.name}-{base.sha256[:16]}-conversion{CONVERSION}"
 
 
-def _join_parts(base: EmbeddedBase, folder: Path) -> Path:
+def join_parts(base: EmbeddedBase, folder: Path) -> Path:
     """The whole GGUF in ``folder``, checked against its pinned hash."""
     found = []
     for part in base.parts:

@@ -41,7 +41,7 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
         "---",
         "language:",
         *(f"- {language}" for language in sorted({row["language"] for row in splits})),
-        "license: unknown",
+        f"license: {_licence(settings)}",
         "task_categories:",
         *(f"- {category}" for category in sorted({_CATEGORIES[task] for task in by_task})),
         "size_categories:",
@@ -58,14 +58,17 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
         f" `{statistics['records_sha256']}`).",
         "## Sources",
         _table(
-            ("Source", "Layout", "Language", "Files", "Used for", "Records kept"),
+            ("Source", "Layout", "Language", "Files", "Licence", "Used for", "Records kept"),
             [
-                (name, source.layout, source.language, _code(source.paths), _use(source), _kept(splits, name))
+                (
+                    name, source.layout, source.language, _code(source.paths), source.licence or "not stated",
+                    _use(source), _kept(splits, name),
+                )
                 for name, source in settings.sources.items()
             ],
         ),
-        "The licence of each source is its publisher's; the recipe does not state them. Read them before this"
-        " corpus, or a model trained on it, is passed on.",
+        "The licence of each source is its publisher's, as the recipe states it. Read them before this corpus, or"
+        " a model trained on it, is passed on.",
         "## Composition",
         _table(
             ("Source", "Task", "Language", "Split", "Records", "Share"),
@@ -110,6 +113,14 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
         told = ", ".join(f"`{tag}` {count:,}" for tag, count in tags.items())
         parts.insert(-2, f"Records kept and tagged for what they are about: {told}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _licence(settings: Corpus) -> str:
+    """What the hub is told of the whole: the sources' licence where they have but one."""
+    stated = {source.licence for source in settings.sources.values()}
+    if None in stated:
+        return "unknown"
+    return stated.pop().lower() if len(stated) == 1 else "other"  # type: ignore[union-attr]
 
 
 def _privacy(settings: Corpus) -> str:

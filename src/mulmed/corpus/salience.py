@@ -36,7 +36,7 @@ _FORMS_EN = r"tabs?|tablets?|capsules?|pills?|drops?|puffs?|spoons?|teaspoons?|t
 
 # Kinds of content with the words that show them, whole words of lower case.
 _ENGLISH: dict[str, str] = {
-    "allergy": r"\w*allerg\w*|anaphyla\w*|hypersensitiv\w*",
+    "allergy": r"(?!anti)\w*allerg(?!ist|olog)\w*|anaphyla\w*|hypersensitiv\w*",
     "dose": rf"\d[\d.,/-]*(?:{_DOSES_EN})|mg|mcg|ml|iu|{_FORMS_EN}",
     "drug": _DRUGS_EN,
     "negation": r"no|not|never|without|denie[sd]|den(?:y|ying)|cannot|nor|none|neither|\w+n['’]t|avoid\w*|stop\w*|negative",
@@ -56,6 +56,9 @@ _ENGLISH: dict[str, str] = {
 
 # The same in Chinese, as literals; of those that begin at one place the first here counts.
 _CHINESE: dict[str, str] = {
+    "reaction": "过敏性休克|过敏性反应",
+    # Diseases by their names, drugs against them: neither says what the patient does not bear.
+    "disease": "不过敏性|过敏性|过敏鼻炎|过敏哮喘|过敏紫癜|过敏皮炎|过敏结膜炎|抗过敏",
     "allergy": "不过敏|过敏",
     # What only seems to deny.
     "nothing": "不过|不但|不仅|不管|不客气|不好意思|不用谢|不错|无论|未来|未婚|别人|别的",
@@ -130,7 +133,12 @@ class _Words(dict[str, int]):
         if len(self) >= _REMEMBERED:
             self.clear()
         bare = word.lower().strip(".,;:!()[]\"'“”‘’")
-        bits = sum(1 << i for i, pattern in enumerate(_ENGLISH_WORDS) if bare and pattern.fullmatch(bare))
+        named = bare.strip("?.,;:!()[]\"'“”‘’")
+        bits = sum(
+            1 << i
+            for i, pattern in enumerate(_ENGLISH_WORDS)
+            if named and (pattern.fullmatch(named) or pattern.fullmatch(bare))
+        )
         self[word] = bits
         return bits
 
@@ -140,9 +148,10 @@ _ENGLISH_WORDS = tuple(re.compile(_ENGLISH[kind]) for kind in _KINDS)
 _of_word = _Words().__getitem__
 
 
+_ALLERGY, _DOSE, _DRUG, _NEGATION = (1 << _KINDS.index(kind) for kind in MENTIONS)
 _CHINESE_BITS, _CHINESE_LITERALS = zip(
     *(
-        (1 << _KINDS.index(kind) if kind in _KINDS else 0, literal)
+        (1 << _KINDS.index(kind) if kind in _KINDS else _ALLERGY * (kind == "reaction"), literal)
         for kind in _CHINESE
         for literal in _CHINESE[kind].split("|")
     ),
@@ -151,7 +160,7 @@ _CHINESE_BITS, _CHINESE_LITERALS = zip(
 _CHINESE_MATCHER = AhoCorasick(
     _CHINESE_LITERALS, matchkind=MatchKind.LeftmostFirst, implementation=Implementation.DFA
 )
-_NUMBER_BITS = {1: 1 << _KINDS.index("dose"), None: 1 << _KINDS.index("number")}
+_NUMBER_BITS = {1: _DOSE, None: 1 << _KINDS.index("number")}
 
 
 def signs(text: str, language: str) -> list[int]:
@@ -161,8 +170,66 @@ def signs(text: str, language: str) -> list[int]:
         text = text.lower()
         found = [_CHINESE_BITS[i] for i, _, _ in _CHINESE_MATCHER.find_matches_as_indexes(text)]
         found += [_NUMBER_BITS[match.lastindex] for match in _CHINESE_NUMBERS.finditer(text)]
+        if "%" in text or "％" in text:
+            found += [_DOSE for _ in _CHINESE_STRENGTH.finditer(text)]
         return found
-    return [*filter(None, map(_of_word, text.split()))]
+    found = [*filter(None, map(_of_word, text.split()))]
+    if _ALLERGY in found:
+        for _ in _ALLERGIC_DISEASE.finditer(text):
+            found.remove(_ALLERGY)
+    if "%" in text:
+        found += [_DOSE for match in _PERCENTAGE.finditer(text) if _is_strength(text, match)]
+    return found
+
+
+# The adjective is a word for itself, with the marks that are no part of one.
+_ALLERGIC_DISEASE = re.compile(
+    r"(?<!\S)[(\[\"'“‘]*allergic\s+(?:(?:contact|skin|eye|nasal|fungal|bronchial|seasonal|perennial|chronic)\s+){0,2}"
+    r"(?:\w+itis|asthma\w*|bronchopulmonary|aspergillosis|eczemas?|purpura|coughs?|urticaria|hay)\b",
+    re.IGNORECASE | re.ASCII,  # no letters beyond those that the words' patterns know
+)
+_PERCENTAGE = re.compile(r"(?<![\w.,-])\d+(?:\.\d+)?\s?%(?!\s+of\b)(?:\s?([A-Za-z-]+))?")
+_WORD_BEFORE = re.compile(r"([A-Za-z-]+)\s?\(?$")
+_FORM = re.compile(
+    r"(?:creams?|ointments?|gels?|lotions?|solutions?|sprays?|shampoos?|foam|paste|suspension|emulsion|powder|syrup"
+    r"|infusion|injection|mouthwash|eye|ear|nasal|topical|saline|dextrose|glucose|peroxide|w/[vw])",
+    re.IGNORECASE,
+)
+
+
+def _is_strength(text: str, match: re.Match[str]) -> bool:
+    """Whether a percentage stands beside the name of a drug or of what one is made into."""
+    before = _WORD_BEFORE.search(text, max(match.start() - 40, 0), match.start())
+    beside = [match[1], before and before[1]]
+    return any(word and (_of_word(word) & _DRUG or _FORM.fullmatch(word)) for word in beside)
+
+
+# Between a share and a drug stand people or verbs; in a drug's name, before its stem, there are none of them.
+_CHINESE_DRUG = (
+    rf"(?:(?![的了人者例病患用率为是在和与及有可能会要被需经给吃服减增升降治])[\u4e00-\u9fff]){{0,6}}?"
+    rf"(?:{_CHINESE['drug']}|葡萄糖|氯化钠|盐水|氯化钾|碳酸氢钠|双氧水|过氧化氢|乙醇|酒精|碘伏|甘露醇|硼酸|水杨酸|尿素|阿托品"
+    r"|滴眼液|滴鼻液|眼药水|凝胶|软膏|乳膏|溶液|洗剂|搽剂|喷雾|注射液)"
+)
+_CHINESE_STRENGTH = re.compile(
+    rf"\d(?:\.\d|\d)*\s?[%％]\s?(?:的\s?)?{_CHINESE_DRUG}"
+    rf"|(?:{_CHINESE['drug']}|葡萄糖|氯化钠|盐水)\s?[(（]?\d(?:\.\d|\d)*\s?[%％](?![的以左患病人会能可都])"
+)
+
+
+def urgency(sentence: str, language: str) -> int | None:
+    """How pressing it is to tell on what a patient said in a sentence: 0 an allergy, 1 a drug or a dose, 2 what
+    there is not; ``None``: not at all. A question denies nothing ("是不是", "isn't it")."""
+    shown = 0
+    for bits in signs(sentence, language):
+        shown |= bits
+    if shown & _ALLERGY:
+        return 0
+    if shown & (_DOSE | _DRUG):
+        return 1
+    return 2 if shown & _NEGATION and not _QUESTION.search(sentence) else None
+
+
+_QUESTION = re.compile(r"[?？][\s\W]*$|[吗呢][\s。.!！~]*$")
 
 
 def mentions(found: Iterable[int]) -> dict[str, int]:
@@ -171,7 +238,7 @@ def mentions(found: Iterable[int]) -> dict[str, int]:
     return {kind: sum(n for bits, n in numbers.items() if bits & bit) for kind, bit in _MENTION_BITS}
 
 
-_MENTION_BITS = tuple((kind, 1 << _KINDS.index(kind)) for kind in MENTIONS)
+_MENTION_BITS = tuple(zip(MENTIONS, (_ALLERGY, _DOSE, _DRUG, _NEGATION), strict=True))
 
 
 def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[int, float]]:

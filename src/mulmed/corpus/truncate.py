@@ -5,226 +5,51 @@ Here a dialogue loses its oldest rounds first, since each answer builds on what 
 the patient told first (age, history, allergies, drugs) is told only once, and goes on, shortened, before the
 first question that is kept. Of a round that is left alone the answer is kept and the question shortened by
 whole sentences; the answer is shortened only when it would leave the question less than a quarter of the
-room. Sentences go by what they are about (:mod:`mulmed.corpus.salience`), and nothing is ever cut inside a
-number with its unit.
+room (:mod:`mulmed.corpus.shorten`). What the patient told in later rounds that go (an allergy, a drug or its
+dose, what there is not) stands after that, by whole sentences.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate, islice, pairwise
-from typing import Protocol, TypeVar
+from itertools import islice
 
 from mulmed.corpus.edits import Edit, apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.salience import Role, importance, mentions, quantities, signs
-from mulmed.corpus.sentences import sentence_ends
+from mulmed.corpus.salience import Role, mentions, signs
+from mulmed.corpus.shorten import (
+    Between,
+    Counting,
+    Telling,
+    measure,
+    shortening,
+    tellings,
+    together,
+    without,
+)
+from mulmed.corpus.shorten import CountTokens as CountTokens
 from mulmed.corpus.stage import Finding, Outcome, findings_of
 from mulmed.errors import MulmedError
 
-#: Number of tokens of each of some texts. Two methods are used where it has them
-#: (:class:`mulmed.prompts.counting.TokenCounter`): ``at_most``, upper bounds that are found faster, and
-#: ``measure``, by which sentences need not be counted again.
-CountTokens = Callable[[Sequence[str]], list[int]]
 #: (task, language) -> tokens the template adds to the first round and to each later one, end of text
 #: included (:meth:`mulmed.prompts.render.Renderer.overhead`).
 Overhead = Mapping[tuple[str, str], tuple[int, int]]
-#: A stretch of a text.
-Span = tuple[int, int]
-#: Tokens of the neighbouring stretches of one text that end at some offsets.
-_Between = Callable[[Sequence[int]], list[int]]
-_T = TypeVar("_T")
-#: A job that asks for the tokens of a text now and then.
-_Counting = Generator[str, int, _T]
 
 #: The answer may not leave the question less than this share of the room, where the question needs it.
 _QUESTION_SHARE = 0.25
 #: What the patient told first may take this share of the room, where it needs it, from later rounds.
 _DESCRIPTION_SHARE = 0.4
+#: Allergies, drugs, doses and negations of later rounds that go may take this share of the room, ...
+_TELLINGS_SHARE = 0.25
+#: ... and both together this one, so that the last question and its answer keep the rest.
+_BEFORE_SHARE = 0.5
 #: A round is shortened rather than dropped while this share of the room is left for it.
 _ROUND_SHARE = 0.08
-#: Tokens of the line break between that and the question it is put before.
+#: Tokens of the line break between those and the question they are put before.
 _JOINED = 1
 _LEAST_ROOM = 16
-_WORD = re.compile(r"\S+")
-_CLAUSE_END = re.compile(r"(?<=[，；;、])|(?<=,)(?=\s)")
-
-
-class _Measured(Protocol):
-    """Sizes of texts, and of stretches of them: :class:`mulmed.prompts.counting.Measured`."""
-
-    sizes: list[int]
-
-    def between(self, number: int, ends: Sequence[int]) -> list[int]: ...
-
-
-class _Counted:
-    """The same by nothing but counting."""
-
-    def __init__(self, texts: Sequence[str], count_tokens: CountTokens) -> None:
-        self.sizes = count_tokens(texts)
-        self._texts, self._count = texts, count_tokens
-
-    def between(self, number: int, ends: Sequence[int]) -> list[int]:
-        return self._count([self._texts[number][a:b] for a, b in pairwise([0, *ends])])
-
-
-def _measure(texts: Sequence[str], count_tokens: CountTokens) -> _Measured:
-    measure = getattr(count_tokens, "measure", None)
-    measured: _Measured = measure(texts) if measure else _Counted(texts, count_tokens)
-    return measured
-
-
-def shorten(text: str, budget: int, language: str, role: Role, count_tokens: CountTokens) -> list[Edit]:
-    """Deletions that leave at most ``budget`` tokens: the most important sentences, in their order.
-
-    Sentences too long for that give clauses; only when no clause fits is one cut in itself.
-    """
-    measured = _measure([text], count_tokens)
-    job = _shorten(text, measured.sizes[0], partial(measured.between, 0), budget, language, role)
-    ((edits, _),) = _together([job], count_tokens)
-    return edits
-
-
-def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int:
-    """Length of the longest beginning of a text within ``budget`` tokens; English is cut between words.
-
-    Never inside a number with its unit.
-    """
-    between = partial(_measure([text], count_tokens).between, 0)
-    ((length, _),) = _together([_cut(text, (0, len(text)), between, budget, language)], count_tokens)
-    return length
-
-
-def _together(jobs: Iterable[_Counting[_T]], count_tokens: CountTokens) -> list[_T]:
-    """What some jobs return, that of all of them are counted at once which texts they ask for next.
-
-    Counting many texts costs little more than counting one.
-    """
-    running = list(enumerate(jobs))
-    results: dict[int, _T] = {}
-    answers: Sequence[int | None] = [None] * len(running)
-    while running:
-        asked: list[tuple[int, _Counting[_T]]] = []
-        texts: list[str] = []
-        for (i, job), answer in zip(running, answers, strict=True):
-            try:
-                texts.append(job.send(answer))  # type: ignore[arg-type]
-            except StopIteration as end:
-                results[i] = end.value
-            else:
-                asked.append((i, job))
-        running, answers = asked, count_tokens(texts) if texts else []
-    return [results[i] for i in range(len(results))]
-
-
-def _shorten(
-    text: str,
-    size: int,
-    between: _Between,
-    budget: int,
-    language: str,
-    role: Role,
-    *,
-    to_its_end: bool = False,
-) -> _Counting[tuple[list[Edit], int]]:
-    """What :func:`shorten` returns, and how many tokens are left of the text's ``size``.
-
-    Args:
-        to_its_end: the last sentence stays before all others, if there is room for it.
-    """
-    if size <= budget:
-        return [], size
-    if budget <= 0:
-        return _without(text, []), 0
-    spans, sizes = _units(text, between, budget, language)
-    scores = importance([text[a:b] for a, b in spans], language, role)
-    chosen: list[int] = []  # most important first
-    room = budget
-    order = sorted(range(len(spans)), key=lambda i: (-scores[i][0], -scores[i][1], i))
-    if to_its_end:
-        order.sort(key=lambda i: i != len(spans) - 1)
-    for i in order:
-        if sizes[i] <= room:
-            chosen.append(i)
-            room -= sizes[i]
-    # Sentences joined may be more tokens than the sum of them apart.
-    while chosen:
-        edits = _without(text, [spans[i] for i in sorted(chosen)])
-        left = yield apply(text, edits)
-        if left <= budget:
-            return edits, left
-        chosen.pop()
-    most = max(range(len(spans)), key=lambda i: (scores[i], -i))
-    start = spans[most][0]
-    kept, left = yield from _cut(text, spans[most], between, budget, language)
-    return _without(text, [(start, start + kept)] if kept else []), left
-
-
-def _cut(text: str, span: Span, between: _Between, budget: int, language: str) -> _Counting[tuple[int, int]]:
-    """Length of the longest beginning of a stretch of a text within a budget, and its size."""
-    start, stop = span
-    by_words = language != "zh"
-    words = (match.end() for match in _WORD.finditer(text, start, stop))
-    ends = _outside(words if by_words else range(start + 1, stop + 1), text)
-    _, *sizes = between([start, *ends])
-    totals = list(accumulate(sizes))
-    room = budget
-    while (fit := bisect_right(totals, room)) > 0:
-        # Apart from what follows it, it may be more.
-        size = yield text[start : ends[fit - 1]]
-        if size <= budget:
-            return ends[fit - 1] - start, size
-        room = min(totals[fit - 1] - 1, room - (size - budget))
-    # One long word: a link, or a text without spaces.
-    return (yield from _cut(text, span, between, budget, "zh")) if by_words else (0, 0)
-
-
-def _units(text: str, between: _Between, budget: int, language: str) -> tuple[list[Span], list[int]]:
-    """Sentences with their sizes, those that would take half the room for themselves divided into clauses."""
-    ends = sentence_ends(text, language)
-    # No other end of a sentence stands inside a number with its unit.
-    if "\n" in text:
-        ends = _outside(ends, text)
-    sizes = between(ends)
-    if max(sizes) * 2 > budget:
-        clauses = [
-            start + clause.end()
-            for (start, end), size in zip(pairwise([0, *ends]), sizes, strict=True)
-            if size * 2 > budget
-            for clause in _CLAUSE_END.finditer(text[start:end])
-        ]
-        ends = sorted({*_outside(clauses, text), *ends})
-        sizes = between(ends)
-    return list(pairwise([0, *ends])), sizes
-
-
-def _outside(ends: Iterable[int], text: str) -> list[int]:
-    """Those of some offsets at which no number is parted from its unit."""
-    inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
-    return [end for end in ends if end not in inside]
-
-
-def _without(text: str, kept: Sequence[Span]) -> list[Edit]:
-    """Deletions of all but some stretches, and of the white space that would stand at an end for it."""
-    edits, position = [], 0
-    while kept and not text[slice(*kept[0])].strip():
-        kept = kept[1:]
-    while kept and not text[slice(*kept[-1])].strip():
-        kept = kept[:-1]
-    for i, (a, b) in enumerate(kept):
-        if i == 0 < a:
-            a += len(text[a:b]) - len(text[a:b].lstrip())
-        if i == len(kept) - 1 and b < len(text):
-            b = a + len(text[a:b].rstrip())
-        if a > position:
-            edits.append(Edit(position, a, "", ""))
-        position = b
-    return [*edits, Edit(position, len(text), "", "")] if position < len(text) else edits
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +86,9 @@ def truncate_records(
 
     Training and validation: the oldest rounds of a dialogue go until the rest fits or one is left (rule
     ``oldest turns``). What its first turn told stays in front of the first question kept, after it a line
-    break (``description kept``), shortened as far as needed (``question shortened`` in ``turns[0]``). Of a
+    break (``description kept``), shortened as far as needed (``question shortened`` in ``turns[0]``); between
+    them stand, a line a turn, sentences with an allergy, a drug, a dose or a negation of what the patient
+    said in other turns that go (``mentions kept``; the rest of such a turn: ``oldest turns``). Of a
     round left alone the question is shortened (``question shortened``) and, where the answer is too long
     for both, its answer (``answer shortened``; ``answer_cut`` is set where its end has gone). Test: what is
     asked must fit, by the same rules; the reference stays whole.
@@ -281,7 +108,7 @@ def truncate_records(
     bounds = _grouped(records, getattr(count_tokens, "at_most", count_tokens)(texts))
     maybe = [i for i, record in enumerate(records) if not _fits(record, bounds[i], rooms[i])]
     texts = [text for i in maybe for text in _texts(records[i])]
-    measured = _measure(texts, count_tokens)
+    measured = measure(texts, count_tokens)
     counts = _grouped([records[i] for i in maybe], measured.sizes)
     outcomes = [Outcome(record) for record in records]
     jobs, long, position = [], [], 0
@@ -293,7 +120,7 @@ def truncate_records(
         position += len(tokens)
     shortened = 0
     seen: dict[str, list[int]] = {"before": [], "kept": [], "cut at the right": []}
-    for (i, tokens, stretches), outcome in zip(long, _together(jobs, count_tokens), strict=True):
+    for (i, tokens, stretches), outcome in zip(long, together(jobs, count_tokens), strict=True):
         outcomes[i] = outcome
         if outcome.record is not None and outcome.findings:
             language, given, left = records[i].language, _read(records[i]), _read(outcome.record)
@@ -309,7 +136,7 @@ def truncate_records(
 
 
 def _cut_at_the_right(
-    record: Record, tokens: Sequence[int], stretches: Sequence[_Between], room: _Room
+    record: Record, tokens: Sequence[int], stretches: Sequence[Between], room: _Room
 ) -> tuple[int, int]:
     """What the published code keeps: how many texts whole, and how many characters of the next, which is right
     to within a few words."""
@@ -356,18 +183,24 @@ def _fits(record: Record, tokens: Sequence[int], room: _Room) -> bool:
 
 
 def _fitted(
-    record: Record, tokens: Sequence[int], stretches: Sequence[_Between], room: _Room
-) -> _Counting[Outcome]:
+    record: Record, tokens: Sequence[int], stretches: Sequence[Between], room: _Room
+) -> Counting[Outcome]:
     """A record that is too long, shortened. ``tokens`` and ``stretches``: of its context, of each turn."""
     rounds = len(record.turns) // 2
     must_fit = [*tokens[:-1], 0] if record.split == "test" else tokens
     later = sum(must_fit[1:])  # tokens of the rounds after the first one kept
+    told: list[_Told] = []  # in the rounds that go, but the first
     for first in range(rounds):
+        if first > 1:
+            number = 2 * first - 2
+            text, between = record.turns[number].text, stretches[number + 1]
+            told += [_Told(number, telling) for telling in tellings(text, between, record.language)]
         asked, answered = must_fit[2 * first + 1 : 2 * first + 3]
         later -= asked + answered
         budget = room.for_texts(rounds - first)
-        share = int(budget * _DESCRIPTION_SHARE)
-        reserved = min(tokens[1] + _JOINED, share) if first else 0
+        carried, for_carried = _most_pressing(told, int(budget * _TELLINGS_SHARE))
+        share = min(int(budget * _DESCRIPTION_SHARE), int(budget * _BEFORE_SHARE) - for_carried)
+        reserved = for_carried + min(tokens[1] + _JOINED, share) if first else 0
         left = budget - later - reserved
         is_last = first == rounds - 1
         least = tokens[0] + min(asked + answered, int(budget * _ROUND_SHARE))
@@ -389,11 +222,14 @@ def _fitted(
                     whole, sizes, here, 2 * first, left, share
                 )
         if first:
+            dropped = record.turns[: 2 * first]
             left = budget - later - sum(sizes)
-            kept, told = yield from _with_description(
-                kept, record.turns[: 2 * first], stretches[1], (tokens[1], sizes[1]), left
+            kept, size, rest = yield from _with_told(kept, dropped, carried, sizes[1], left)
+            left -= size - sizes[1]
+            kept, rest[0] = yield from _with_description(
+                kept, dropped[0], stretches[1], (tokens[1], size), left
             )
-            findings = told + findings
+            findings = [*_gone(dropped, rest), *findings]
         return Outcome(kept, tuple(findings))
     raise AssertionError("a record without a round")
 
@@ -401,11 +237,11 @@ def _fitted(
 def _round_shortened(
     record: Record,
     sizes: Sequence[int],
-    stretches: Sequence[_Between],
+    stretches: Sequence[Between],
     number: int,
     budget: int,
     share: int,
-) -> _Counting[tuple[Record, list[int], list[Finding]]]:
+) -> Counting[tuple[Record, list[int], list[Finding]]]:
     """A record with its first round shortened: first the question, then the answer.
 
     Args:
@@ -421,14 +257,14 @@ def _round_shortened(
     context, language = record.context, record.language
     findings: list[Finding] = []
 
-    def change(text: str, part: int, budget: int, field: str, role: Role) -> _Counting[tuple[str, int, bool]]:
+    def change(text: str, part: int, budget: int, field: str, role: Role) -> Counting[tuple[str, int, bool]]:
         """The text within a budget, its size, and whether its end has gone."""
         if sizes[part] <= budget:
             return text, sizes[part], False
         rule = "answer shortened" if role == "answer" else "question shortened"
         # An answer that others follow ends where the doctor ended it.
         followed = role == "answer" and len(record.turns) > 2
-        shorter, left = yield from _shorten(
+        shorter, left = yield from shortening(
             text, sizes[part], stretches[part], budget, language, role, to_its_end=followed
         )
         edits = [e._replace(rule=rule) for e in shorter]
@@ -456,22 +292,70 @@ def _round_shortened(
     return shorter, [context_size, asked, answered], findings
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A sentence of a turn that goes, which is carried on if there is room."""
+
+    turn: int
+    telling: Telling
+
+
+def _most_pressing(told: Sequence[_Told], room: int) -> tuple[list[_Told], int]:
+    """As many of some sentences as there is room for, allergies first, then drugs and doses; their tokens."""
+    chosen, taken = [], 0
+    for one in sorted(told, key=lambda one: one.telling.rank):
+        size = one.telling.size + _JOINED
+        if taken + size <= room:
+            chosen.append(one)
+            taken += size
+    return chosen, taken
+
+
+def _with_told(
+    record: Record, dropped: Sequence[Turn], carried: Sequence[_Told], size: int, left: int
+) -> Counting[tuple[Record, int, dict[int, list[Edit] | None]]]:
+    """A dialogue whose first question begins with sentences of the turns that went before, in their order.
+
+    Args:
+        carried: the sentences, the most pressing first; the last of them stay out where room is short.
+        size: tokens of the first question left.
+        left: tokens that may still be added.
+
+    Returns:
+        The record, the tokens of its first question, of each turn carried on what of it went.
+    """
+    chosen = list(carried)
+    while chosen:
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for turn, telling in sorted((one.turn, one.telling) for one in chosen):
+            spans.setdefault(turn, []).append(telling.span)
+        rest: dict[int, list[Edit] | None] = {i: without(dropped[i].text, kept) for i, kept in spans.items()}
+        lines = [apply(dropped[i].text, edits or ()) for i, edits in rest.items()]
+        text = "\n".join([*lines, record.turns[0].text])
+        grown = yield text
+        if grown <= size + left:
+            return replace(record, turns=(Turn("user", text), *record.turns[1:])), grown, rest
+        chosen.pop()
+    return record, size, {}
+
+
 def _with_description(
-    record: Record, dropped: Sequence[Turn], between: _Between, sizes: tuple[int, int], left: int
-) -> _Counting[tuple[Record, list[Finding]]]:
+    record: Record, first: Turn, between: Between, sizes: tuple[int, int], left: int
+) -> Counting[tuple[Record, list[Edit] | None]]:
     """A dialogue whose first question begins with as much of what was told first as there is room for.
 
     Args:
-        dropped: the turns that went before this record's.
-        between: of the first of them.
+        first: the turn that told it; ``between``: of that.
         sizes: tokens of what was told first, and of the first question left.
         left: tokens that may still be added.
+
+    Returns:
+        The record, and what went of the turn (``None``: all of it).
     """
-    description, question = dropped[0].text, record.turns[0].text
+    description, question = first.text, record.turns[0].text
     budget, left = sizes[1] + left, left - _JOINED
-    findings: list[Finding] = []
     while left > 0:
-        edits, _ = yield from _shorten(description, sizes[0], between, left, record.language, "question")
+        edits, _ = yield from shortening(description, sizes[0], between, left, record.language, "question")
         told = apply(description, edits)
         if not told.strip():
             break
@@ -479,14 +363,18 @@ def _with_description(
         size = yield text
         excess = size - budget
         if excess <= 0:
-            record = replace(record, turns=(Turn("user", text), *record.turns[1:]))
-            rule = "question shortened"
-            findings = [Finding("description kept", field="turns[0]", detail=f"before turns[{len(dropped)}]")]
-            findings += findings_of("turns[0]", description, (e._replace(rule=rule) for e in edits))
-            break
+            return replace(record, turns=(Turn("user", text), *record.turns[1:])), edits
         left -= excess
+    return record, None
+
+
+def _gone(dropped: Sequence[Turn], rest: Mapping[int, list[Edit] | None]) -> Iterator[Finding]:
+    """What is told of the turns that went; ``rest``: the edits of those of which something stays."""
     for i, turn in enumerate(dropped):
-        if i or not findings:
-            edit = Edit(0, len(turn.text), "", "oldest turns")
-            findings.append(Finding("oldest turns", 1, "", f"turns[{i}]", edit, turn.text))
-    return record, findings
+        edits = rest.get(i)
+        kept, rule = ("mentions kept", "oldest turns") if i else ("description kept", "question shortened")
+        if edits is None:
+            edits, rule = [Edit(0, len(turn.text), "", "")], "oldest turns"
+        else:
+            yield Finding(kept, field=f"turns[{i}]", detail=f"before turns[{len(dropped)}]")
+        yield from findings_of(f"turns[{i}]", turn.text, (e._replace(rule=rule) for e in edits))

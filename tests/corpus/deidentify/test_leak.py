@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from mulmed.corpus.deidentify.labelled import Example, Label, general_english, half, made_up, visits
+from mulmed.corpus.deidentify.invented import hospitals, made_up
+from mulmed.corpus.deidentify.labelled import (
+    Example,
+    Label,
+    consultations,
+    general_english,
+    half,
+    visits,
+)
 from mulmed.corpus.deidentify.leak import Score, leak_report, rows, table, wilson
 
 DATA = Path(os.environ.get("MULMED_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -64,6 +72,50 @@ def test_recall_on_people_of_faker(locale: str, names: float) -> None:
     assert all(score.right >= 0.95 * score.found for score in scores.values())
 
 
+@pytest.mark.parametrize(("language", "recall"), [("zh", 0.95), ("en", 0.95)])
+def test_recall_and_precision_on_hospitals(language: str, recall: float) -> None:
+    score = reported(hospitals(language, 800, seed=7), "fast")["HOSPITAL"]  # type: ignore[arg-type]
+    assert score.overlap >= recall * score.labelled
+    assert score.right >= 0.98 * score.found
+
+
+@needs_data
+@pytest.mark.parametrize("locale", ["zh_CN", "en_US", "en_IN"])
+def test_recall_in_real_consultations(locale: str) -> None:
+    carriers = list(consultations(DATA, "zh" if locale == "zh_CN" else "en"))
+    scores = reported(made_up(locale, 900, seed=7, carriers=carriers))  # type: ignore[arg-type]
+    for kind in STRUCTURED:
+        if score := scores.get(kind):
+            assert score.overlap >= 0.99 * score.labelled, kind
+    assert scores["NAME"].overlap >= 0.90 * scores["NAME"].labelled
+
+
+def test_values_are_put_behind_sentences_and_between_characters() -> None:
+    carriers = ["头疼三天。昨晚发烧了，没有咳嗽。"]
+    examples = list(made_up("zh_CN", 60, carriers=carriers))
+    touching = 0
+    for example in examples:
+        (label,) = example.labels
+        value = example.text[label.start : label.end]
+        assert value not in carriers[0]
+        assert not example.complete
+        around = example.text[label.start - 1] + example.text[label.end]
+        bare = example.text[: label.start] + example.text[label.end :]
+        if bare == carriers[0]:
+            touching += 1
+            assert all("\u4e00" <= character <= "\u9fff" for character in around)
+    assert touching == 20
+
+
+def test_what_is_found_beside_labels_counts_against_complete_examples_only() -> None:
+    text = "Ring 614-555-0163 or mail a@b.org"
+    labels = (Label(5, 17, "PHONE"),)
+    whole = leak_report([Example("x", text, labels, "en")], "fast")
+    part = leak_report([Example("x", text, labels, "en", complete=False)], "fast")
+    assert whole["x", "EMAIL"] == Score(found=1)
+    assert part == {("x", "PHONE"): Score(labelled=1, overlap=1, covered=1, exact=1)}
+
+
 @needs_data
 def test_recall_on_visits() -> None:
     names = reported(visits(DATA))["NAME"]
@@ -75,4 +127,6 @@ def test_recall_on_general_english() -> None:
     scores = reported(general_english(DATA))
     for kind in ("EMAIL", "URL", "ACCOUNT", "ID", "IP", "PHONE"):
         assert scores[kind].overlap >= 0.99 * scores[kind].labelled, kind
+    assert scores["ADDRESS"].overlap >= 0.88 * scores["ADDRESS"].labelled
+    assert scores["ADDRESS"].right >= 0.98 * scores["ADDRESS"].found
     assert scores["NAME"].overlap >= 0.90 * scores["NAME"].labelled

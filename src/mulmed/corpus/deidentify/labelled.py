@@ -1,7 +1,6 @@
-"""Labelled texts to measure de-identification on: made with Faker, or read from published sets.
+"""Labelled texts to measure de-identification on, published sets with their labels, and real texts to put values into.
 
-Faker's people have nothing to do with the rules' own lists of names: those come from the United States census and
-from us (:mod:`.lexicon`). The sentences around them are ours, so they flatter the rules by cue; the published sets do not.
+Nothing of these sets stands in this package: they are read where a user keeps them.
 """
 
 from __future__ import annotations
@@ -11,16 +10,15 @@ import gzip
 import hashlib
 import io
 import json
-import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-#: Days up to here are drawn: up to today, a set would be another one tomorrow.
-_LAST_DAY = datetime(2025, 1, 1)
+from mulmed.corpus.sources import read
+from mulmed.corpus.sources.layout import Found
+from mulmed.recipe import Layout, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,182 +32,21 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text with everything in it that identifies someone. ``source`` names the set it belongs to."""
+    """A text with what identifies someone in it. ``source`` names the set it belongs to.
+
+    ``complete``: everything that identifies someone is labelled, so that what else is found is found wrongly.
+    """
 
     source: str
     text: str
     labels: tuple[Label, ...]
     language: str
+    complete: bool = True
 
 
 def half(example: Example) -> Literal["tune", "report"]:
     """Which half a text belongs to, by its hash: rules are made looking at one, measured on the other."""
     return "tune" if hashlib.sha256(example.text.encode()).digest()[0] % 2 == 0 else "report"
-
-
-_ZH = (
-    "医生您好，我叫{NAME}，电话{PHONE}谢谢。",
-    "患者{NAME}，女，65岁，高血压十年，身份证{ID}，请看一下。",
-    "住院号{RECORD}患者昨晚发热，家属电话{PHONE}请尽快联系。",
-    "谢谢{SURNAME}医生，按您说的吃了一周，好多了。",
-    "上次是{NAME}主任给我做的手术，现在伤口还有点疼。",
-    "我爱人{NAME}最近总是头晕，血压150/95。",
-    "姓名：{NAME}，门诊号：{RECORD}，身份证号：{ID}。",
-    "请加我微信{WECHAT}或者打{PHONE}，把片子发给您。",
-    "我的QQ是{QQ}，邮箱{EMAIL}，麻烦发一份报告。",
-    "我是{NAME}，上个月在您那里看过胃病。",
-    "昨天{NAME}医生说要复查，我想问多久合适？",
-    "{NAME}，男，48岁，咳嗽两周。",
-    "银行卡{CARD}已经缴费，护照{PASSPORT}也带了。",
-    "车牌{PLATE}停在急诊门口，请通知{NAME}。",
-    "我妈妈{NAME}今年72岁，糖尿病，手机号是{PHONE}。",
-    "您好，{NAME}的检查结果出来了，甲状腺结节4a类。",
-    "病人{NAME}的血糖控制得不好，需要调整胰岛素。",
-    "我和{NAME}都发烧了，他38.5度，我37.8度。",
-    "家住{ADDRESS}，来院不方便，能网上开药吗？",
-    "{SURNAME}大夫：孩子吃了布洛芬还是烧，怎么办？",
-    "患者姓名{NAME}联系电话{PHONE}出生日期{DATE}。",
-    "入院日期{DATE}，主治医师：{NAME}，请核对。",
-    "这药是{NAME}推荐我吃的，说对帕金森有用。",
-    "后来{NAME}陪我去做了胃镜，医生说是浅表性胃炎。",
-)
-_EN = (
-    "Hello doctor, my name is {NAME} and I have had a cough for two weeks.",
-    "Hi {FIRST}, thanks for your question. Please take ibuprofen 400 mg.",
-    "I saw Dr. {NAME} last week and he suspects Crohn's disease.",
-    "Patient name: {NAME}\nDOB: {DATE}\nMRN: {RECORD}",
-    "You can reach me on {PHONE} or at {EMAIL}, please.",
-    "My husband {NAME} is 54 and has Parkinson's disease.",
-    "{NAME} was started on Zoloft 50 mg and feels better.",
-    "Regards, Dr {NAME}",
-    "Take care and follow up in two weeks.\nThanks,\n{NAME}",
-    "My SSN is {SSN} and my card number is {CARD}.",
-    "We discussed the results with {NAME}, who agreed to the biopsy.",
-    "{FIRST} has had a Foley catheter since surgery.",
-    "I live at {ADDRESS} and cannot travel.",
-    "Call {PHONE} if the fever comes back.",
-    "The results of {NAME} came back normal.",
-    "My daughter {FIRST} has a rash after amoxicillin.",
-    "Dear {FIRST}, your thyroid levels are fine.",
-    "I am {NAME} from the clinic downstairs, 45 years old.",
-    "She was referred by {NAME} for a Babinski sign.",
-    "So {FIRST}, how is the knee today?",
-    "Our server logged {IP} at https://{DOMAIN}/visit.",
-    "Mrs. {LAST} was admitted on {DATE} with chest pain.",
-    "Please ask {NAME} about the dose of metformin.",
-    "{FIRST} is a 62-year-old male with type 2 diabetes.",
-)
-_IN = (*_EN, "Aadhaar {AADHAAR}, PAN {PAN}, mobile {PHONE}.", "My number is {PHONE}, ask for {NAME}.")
-_SLOT = re.compile(r"\{([A-Z]+)\}")
-_KINDS = {
-    "SURNAME": "NAME", "FIRST": "NAME", "LAST": "NAME", "RECORD": "RECORD_NUMBER", "WECHAT": "ACCOUNT", "QQ": "ACCOUNT", "CARD": "ACCOUNT",
-    "PASSPORT": "ID", "SSN": "ID", "AADHAAR": "ID", "PAN": "ID", "DOMAIN": "URL",
-}  # fmt: skip
-
-
-def made_up(
-    locale: Literal["zh_CN", "en_US", "en_IN"], count: int, seed: int = 0, carriers: tuple[str, ...] = ()
-) -> Iterator[Example]:
-    """``count`` sentences with identifiers of Faker's (a development dependency) in a locale.
-
-    With ``carriers`` each stands in the middle of one of these texts, between two of its sentences.
-    """
-    from faker import Faker
-
-    fake: Any = Faker(locale)
-    fake.seed_instance(seed)
-    chance = random.Random(seed)
-    chinese = locale == "zh_CN"
-    templates = _ZH if chinese else _IN if locale == "en_IN" else _EN
-    for index in range(count):
-        text, labels = "", []
-        template = templates[index % len(templates)]
-        if carriers:
-            before, after = _split(chance.choice(carriers), chance)
-            text = before
-        last = 0
-        body = len(text)
-        for slot in _SLOT.finditer(template):
-            text += template[last : slot.start()]
-            value = _value(fake, chance, slot[1], chinese)
-            kind = _KINDS.get(slot[1], slot[1])
-            if kind == "DATE" and template[: slot.start()].endswith(("出生日期", "DOB: ")):
-                kind = "DATE_OF_BIRTH"
-            labels.append(Label(len(text), len(text) + len(value), kind))
-            text += value
-            last = slot.end()
-        text += template[last:]
-        if carriers:
-            text += after
-        assert body <= len(text)
-        yield Example(
-            f"faker {locale}" + (" in consultations" if carriers else ""),
-            text,
-            tuple(labels),
-            "zh" if chinese else "en",
-        )
-
-
-def _split(text: str, chance: random.Random) -> tuple[str, str]:
-    ends = [m.end() for m in re.finditer(r"[。！？]|[.!?]\s|\n", text)] or [len(text)]
-    at = chance.choice(ends)
-    return text[:at].rstrip(" ") + (" " if text.isascii() else ""), ("\n" if text.isascii() else "") + text[
-        at:
-    ]
-
-
-def _value(fake: Any, chance: random.Random, slot: str, chinese: bool) -> str:
-    def digits(n: int) -> str:
-        return "".join(chance.choice("0123456789") for _ in range(n))
-
-    match slot:
-        case "NAME":
-            return str(fake.name() if chinese else f"{fake.first_name()} {fake.last_name()}")
-        case "SURNAME" | "LAST":
-            return str(fake.last_name())
-        case "FIRST":
-            return str(fake.first_name())
-        case "PHONE":
-            return str(fake.phone_number())
-        case "ID" | "SSN":
-            return str(fake.ssn())
-        case "AADHAAR":
-            return f"{chance.choice('23456789')}{digits(3)} {digits(4)} {digits(4)}"
-        case "PAN":
-            return f"{''.join(chance.choice('ABCDEFGHIJKLMNOPQRSTUVWXYZ') for _ in range(3))}P{chance.choice('KSRMG')}{digits(4)}{chance.choice('ABCDEFGH')}"
-        case "RECORD":
-            return chance.choice(("", "ZY", "M", "0")) + digits(chance.choice((6, 7, 8)))
-        case "WECHAT":
-            return chance.choice(("wx_", "li", "zhang.", "a")) + digits(6)
-        case "QQ":
-            return chance.choice("123456789") + digits(chance.choice((7, 8, 9)))
-        case "CARD":
-            return str(fake.credit_card_number(card_type="visa"))
-        case "PASSPORT":
-            return "E" + digits(8)
-        case "PLATE":
-            return chance.choice("京沪粤川鲁") + chance.choice("ABCDEFG") + digits(5)
-        case "EMAIL":
-            return str(fake.email())
-        case "DOMAIN":
-            return str(fake.domain_name())
-        case "IP":
-            return str(fake.ipv4_public())
-        case "ADDRESS":
-            return str(fake.address().split()[0]) if chinese else str(fake.street_address())
-        case "DATE":
-            day = fake.date_object(end_datetime=_LAST_DAY)
-            if chinese:
-                return chance.choice((f"{day:%Y-%m-%d}", f"{day.year}年{day.month}月{day.day}日"))
-            return chance.choice(
-                (
-                    f"{day:%Y-%m-%d}",
-                    f"{day:%m/%d/%Y}",
-                    f"{day.day} {day:%B} {day.year}",
-                    f"{day:%B} {day.day}, {day.year}",
-                )
-            )
-    raise AssertionError(slot)
 
 
 _PII_KINDS = {
@@ -251,3 +88,26 @@ def visits(data: Path) -> Iterator[Example]:
             yield Example(
                 "aci-bench", text, tuple(Label(*m.span(), "NAME") for m in pattern.finditer(text)), "en"
             )
+
+
+_CONSULTATIONS: tuple[tuple[Layout, str, str], ...] = (
+    ("healthcaremagic", "healthcaremagic/HealthCareMagic-100k.json.gz", "en"),
+    ("icliniq", "icliniq/iCliniq.json.gz", "en"),
+    ("meddialog-zh", "haodf/COVID-Dialogue-Dataset-Chinese.txt.gz", "zh"),
+)
+
+
+def consultations(data: Path, language: Literal["en", "zh"], longest: int = 300) -> Iterator[str]:
+    """Turns of real consultations (HealthCareMagic, iCliniq; haodf), cut at the end of a sentence before ``longest`` characters.
+
+    Values are put into them (:func:`mulmed.corpus.deidentify.invented.made_up`). Turns without the end of a sentence there are left out.
+    """
+    for layout, path, written in _CONSULTATIONS:
+        if written != language or not (data / path).is_file():
+            continue
+        for item in read(Source(layout=layout, path=path, language=language), data / path):
+            if isinstance(item, Found):
+                for turn in item.parsed.turns:
+                    ends = [m.end() for m in re.finditer(r"[。！？]|[.!?](?=\s)", turn.text[:longest])]
+                    if len(ends) > 1:
+                        yield turn.text[: ends[-1]]

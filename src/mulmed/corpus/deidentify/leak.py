@@ -13,10 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mulmed.corpus.deidentify import deidentify_text
-from mulmed.corpus.deidentify.labelled import Example, general_english, half, made_up, visits
+from mulmed.corpus.deidentify.invented import hospitals, made_up
+from mulmed.corpus.deidentify.labelled import Example, consultations, general_english, half, visits
 from mulmed.corpus.deidentify.rules import Profile
 
 
@@ -67,7 +68,8 @@ def leak_report(examples: Iterable[Example], profile: Profile) -> dict[tuple[str
             covered = near and not "".join(example.text[i] for i in left).strip()
             exact = any((s.start, s.end) == (label.start, label.end) for s in near)
             scores[example.source, label.kind] += Score(1, bool(near), bool(covered), exact)
-        for span in spans:
+        # Of what is not labelled in a real text nothing is known.
+        for span in spans if example.complete else ():
             right = any(span.start < label.end and span.end > label.start for label in example.labels)
             scores[example.source, span.kind.upper()] += Score(found=1, right=right)
     return dict(scores)
@@ -102,16 +104,26 @@ def table(report: Iterable[dict[str, Any]]) -> str:
             precision = "" if row["precision"] is None else f"{row['precision']:.3f}"
             lines.append(
                 f"| {row['set']} | {row['kind']} | {row['profile']} | {row['labelled']} | {row['recall_overlap']:.3f}"
-                f" | {low:.3f} to {high:.3f} | {row['recall_covered']:.3f} | {row['recall_exact']:.3f} | {row['found']} | {precision} |"
+                f" | {low:.3f} to {high:.3f} | {row['recall_covered']:.3f} | {row['recall_exact']:.3f} | {row['found'] or ''} | {precision} |"
             )
     return "\n".join(lines) + "\n"
 
 
+_LOCALES: tuple[Literal["zh_CN", "en_US", "en_IN"], ...] = ("zh_CN", "en_US", "en_IN")
+_LANGUAGES: tuple[Literal["zh", "en"], ...] = ("zh", "en")
+
+
 def labelled_sets(data: Path | None, count: int = 1200) -> Iterator[Example]:
-    """Every labelled set there is: Faker's always, the published ones where ``data`` holds them."""
-    for locale in ("zh_CN", "en_US", "en_IN"):
+    """Every labelled set there is: those we make always, the published ones and real texts where ``data`` holds them."""
+    for locale in _LOCALES:
         yield from made_up(locale, count)
+    for language in _LANGUAGES:
+        yield from hospitals(language, count)
     if data is not None:
+        carriers = {language: list(consultations(data, language)) for language in _LANGUAGES}
+        for locale in _LOCALES:
+            if texts := carriers["zh" if locale == "zh_CN" else "en"]:
+                yield from made_up(locale, count, carriers=texts)
         yield from general_english(data)
         yield from visits(data)
 

@@ -17,12 +17,12 @@ from mulmed.corpus.deidentify.spans import Span
 #: Verbs whose subject is a person; as literals of words (see :mod:`.triggers`).
 _VERBS = (
     "said", "says", "told", "tells", "asked", "asks", "shouted", "replied", "wrote", "began writing", "complains", "complained", "lives",
-    "thinks", "wants", "had given", "given",
+    "thinks", "wants", "had given", "given", "agreed", "agrees", "knows", "knew", "decided", "mentioned", "explained", "remembers",
 )  # fmt: skip
 SPEAKING = tuple(f" {verb} " for verb in _VERBS)
 _VERB = re.compile(rf"(?:{'|'.join(_VERBS)})(?![^\W\d_])")
-_BEGINS = r"(?:^|[.!?:;\"”\n]\s?|\b(?:and|but|that|if|when|because|while)\s|,\s)"
-_SUBJECT = re.compile(rf"{_BEGINS}({WORD})\s$", re.MULTILINE)
+_BEGINS = r"(?:^|[.!?:;\"”\n]\s?|\b(?:[Aa]nd|[Bb]ut|[Ss]o|[Tt]hen|that|if|when|because|while)\s|,\s)"
+_SUBJECT = re.compile(rf"{_BEGINS}({WORD}(?:\s{WORD})?)\s$", re.MULTILINE)
 _SAID_BY = re.compile(
     rf"(?:(?:said|says|told|asked)\s(?P<who>{WORD})(?=\s?(?:$|[.,;!?\n\"”])|\s(?:to|that)\b)|(?:told|asked|given)\s(?P<whom>{WORD})\s(?:his|her|their)\b)"
 )
@@ -33,6 +33,13 @@ _OF = ("'s", "’s")
 #: Behind a family name at the head of a clause: eponyms have the thing named for them there.
 _ACTS = re.compile(
     r" (?:is|was|has|had|will|can|could|would|began|does|did|should|may|gave|got|just|never|also)\b"
+)
+#: What only people are or do; a word of no list before it that does not end as symptoms and drugs do is one.
+_IS_PERSON = re.compile(
+    r" (?:(?:is|was) (?:there|present|with (?:me|him|her|us)|born|worried|upset|crying|scared|angry|asleep)|came (?:along|with|over)|went (?:home|along|with))\b"
+)
+_SYMPTOM_LIKE = re.compile(
+    r"(?:ness|ea|itis|oma|osis|ing|tion|sion|ity|ache|pain|emia|uria|ms|gy|ies|es|xia|nia)$"
 )
 _HAS = re.compile(
     r"['’]s (?:kid|wife|husband|son|daughter|mother|father|mom|mum|dad|brother|sister|family|house|home|address|phone|birthday|doctor|song|parents|friend)\b"
@@ -52,7 +59,7 @@ def find_speaking(text: str, verbs: Iterable[int]) -> Iterator[Span]:
             continue
         before = max(0, verb - _REACH)
         for match, offset in ((_SUBJECT.search(text[before:verb]), before), (_SAID_BY.match(text, verb), 0)):
-            if match and kind_of(match[match.lastindex or 0]) != "word":
+            if match and all(kind_of(word) != "word" for word in match[match.lastindex or 0].split()):
                 start, end = match.span(match.lastindex or 0)
                 yield Span(offset + start, offset + end, "NAME")
 
@@ -66,9 +73,14 @@ def find_lone(text: str, capitals: Iterable[int]) -> Iterator[Span]:
         end = start + len(word)
         if (kind := kind_of(word)) == "word":
             continue
-        if _HAS.match(text, end) or (
-            ((kind in ("family", "foreign") and _ACTS.match(text, end)) or _CALLED.match(text, end))
-            and _AT_HEAD.search(text[max(0, start - 9) : start])
+        person = _IS_PERSON.match(text, end) and not DRUG_LIKE.search(word) and not _SYMPTOM_LIKE.search(word)
+        if (
+            (person and kind in ("unknown", "ambiguous"))
+            or _HAS.match(text, end)
+            or (
+                ((kind in ("family", "foreign") and _ACTS.match(text, end)) or _CALLED.match(text, end))
+                and _AT_HEAD.search(text[max(0, start - 9) : start])
+            )
         ):
             yield Span(start, end, "NAME")
 

@@ -90,7 +90,7 @@ WORDS_FORMS: dict[str, tuple[str, ...]] = {
 SHAPES_FORMS: dict[str, tuple[str, ...]] = {
     "at": ("@", "＠"),
     "dot": ("(dot)", "[dot]", " dot "),
-    "url": ("//", "/ /", "www", ".com", ".org", ".net", ".edu", ".gov", ".cn", ".co.uk", ".io", ".info"),
+    "url": ("//", "/ /", "www", ".com", ".org", ".net", ".edu", ".gov", ".cn", ".co.", ".ac.", ".nhs.", ".mil", ".biz", ".eu", ".hk", ".tw", ".io", ".info"),
     "long": (
         *("0".join(("", *gaps, "")) for gaps in product(_GAPS, repeat=5)),
         *(f"000{gap}****" for gap in _GAPS),
@@ -163,8 +163,8 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("URL", "url", r"https?://[\w-]+(?:\s\.\s(?![A-Z][a-z]*\s[a-z])[\w~-]+(?:/[\w~/-]*)?)+", 0, 0, None),
         ("URL", "url", r"(?:https?|ftp)\s?:\s?/\s?/\s?[^\s\u0080-\uffff<>\"')\]]+(?:(?<=[./])\s?[a-z0-9-]+\.[a-z]{2,3}(?![a-z])\S*)?", 0, re.I, None),
         ("URL", "url", r"(?<![\w.@])www\s?\.\s?[\w-]+(?:\.[\w-]+)+(?:/[^\s\u0080-\uffff<>\"')\]]*)?", 0, re.I, None),
-        ("URL", "url", r"(?<![\w.@/-])(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|cn|co\.uk|io|info)(?:/[^\s\u0080-\uffff<>\"')\]]*)?(?![\w-])", 0, 0, None),
-        ("IP", "dotted", r"(?<![\d.A-Za-z])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])", 0, 0, _address_of_machine),
+        ("URL", "url", r"(?<![\w.@/-])(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|mil|biz|eu|cn|hk|tw|(?:co|ac|gov|org|com|edu|net|nhs)\.[a-z]{2}|io|info)(?:/[^\s\u0080-\uffff<>\"')\]]*)?(?![\w-])", 0, 0, None),
+        ("IP", "dotted", r"(?<![\d.A-Za-z])\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", 0, 0, _address_of_machine),
         ("IP", "colons", r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}(?![\w:])|(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){2,6}:(?:[0-9A-Fa-f]{1,4}:){0,5}[0-9A-Fa-f]{1,4}(?![\w:])", 0, 0, None),
         ("DEVICE", "colons", r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])", 0, 0, None),
         ("ID", "long", r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:18|19|20)\d{2}[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[0-9XxＸ](?![0-9A-Za-z])", 0, 0, None),
@@ -192,7 +192,7 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("ID", "lettered", r"(?<![A-Za-z0-9])[A-Z]{3}[ABCFGHJKLPT][A-Z]\d{4}[A-Z](?![A-Za-z0-9])", 0, 0, None),  # Indian PAN
         ("ID", "long", r"(?<![A-Za-z0-9])(?:[EGDSPH]\d{8}|E[A-HJ-NP-Z]\d{7}|1[45]\d{7})(?![A-Za-z0-9])", 0, 0, lambda v: v[0].isalpha()),  # Chinese passport
         ("PHONE", "long", r"(?<![\d.A-Za-z])(?:(?:\+|00)?86[- ]?)?1[3-9]\d[-— ]?(?:\d{4}|\*{4})[-— ]?\d{4}(?!\d)", 0, 0, None),
-        ("ACCOUNT", "long", r"(?<![\d.A-Za-z+-])\d(?:[ -]?\d){11,18}(?![\d.-])", 0, 0, _card),
+        ("ACCOUNT", "long", r"(?<![\d.A-Za-z+-])\d(?:[ -]?\d){11,18}(?!\d|[.-]\d)", 0, 0, _card),
         ("PHONE", "long", rf"(?<![\d.A-Za-z-])(?:{_LANDLINE}|{_LANDLINE_GLUED})(?!\d)", 0, 0, None),
         ("PHONE", "long", r"(?<![\d.-])[48]00[- ]?\d{3,4}[- ]?\d{3,4}(?!\d)", 0, 0, lambda v: len(_digits(v)) == 10),
         ("PHONE", "long", r"(?<![\w.])\+\s?\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?!\d)", 0, 0, None),
@@ -201,6 +201,8 @@ _FORMS: tuple[_Form, ...] = tuple(
         ("PHONE", "phone", r"(?:电话|手机|联系方式|联系|热线|致电|拨打|座机|传真|打给我?|短信|号码|[Tt][Ee][Ll])(?:[\s:：,，是为号码])*([+(（]?\d[\d ()（）-]{5,14}\d)(?!\d)", 1, 0, None),
         ("PHONE", "phone", r"\b(?:call|phone|telephone|tel|mobile|mob|cell(?:phone| phone| number)?|contact|whats ?app|fax|ring|dial|text|number|desk|office|reach|pager|answering at|messages to|registered)\b(?:[^\d\n.!?+]{0,30}?|\s?:?\s{0,3})(\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?:x\d{1,6})?)(?![\d%/])", 1, re.I, None),
         ("PHONE", "phone behind", r"(?<![\d.,/])\+?\(?\d(?:[ ().-]{0,2}\d){6,14}(?=[\s,(-]{1,2}(?:office|fax|mobile|cell|home|work|phone|tel)\b)", 0, re.I, None),
+        # A number of ten or eleven digits by itself, not one that ends in zeros, measures nothing in a patient.
+        ("PHONE", "long", r"(?<![\d.,A-Za-z/-])\d{10,11}(?!\d|[A-Za-z%]|[.,/-]\d)", 0, 0, lambda v: not v.endswith("000")),
         ("ZIP", "zip", r"(?:\b(?:zip|postal|pin|post)\s?(?:code)?(?![A-Za-z])(?:[\s:]|is\b)*([A-Z0-9][A-Z0-9-]{1,6}(?:[ ][A-Z0-9]{2,4})?)|(?:邮编|邮政编码)(?:[\s:：是为])*(\d{6}))(?![A-Za-z0-9])", 1, re.I, lambda v: any(c.isdigit() for c in v)),
     )
 )  # fmt: skip

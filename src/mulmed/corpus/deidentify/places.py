@@ -1,4 +1,4 @@
-"""Hospitals with a name of their own, and street addresses."""
+"""Hospitals with a name of their own, and Chinese addresses."""
 
 from __future__ import annotations
 
@@ -8,41 +8,30 @@ from functools import lru_cache
 
 from mulmed.corpus.deidentify.lexicon import chinese_words as vocabulary
 from mulmed.corpus.deidentify.lexicon import word_list
+from mulmed.corpus.deidentify.names_zh import SURNAMES, is_name
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.triggers import Hits, matches
 
 _NUMERALS = "一二三四五六七八九十"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 #: Literals (see :mod:`.triggers`) where a Chinese hospital ends, an address begins or has its number.
 SHAPES_PLACES: dict[str, tuple[str, ...]] = {
-    "hospital zh": ("医院", "卫生院", "卫生室", "卫生所", "卫生服务中心", "诊所", "门诊部", "保健院", "医学中心", "附院", "附一", "附二", "附三", "附四"),
+    "hospital zh": ("医院", "卫生院", "卫生室", "卫生所", "卫生服务中心", "卫生中心", "诊所", "门诊部", "保健院", "医学中心", "附院", "附一", "附二", "附三", "附四"),
     "address field": ("家庭地址", "联系地址", "现住址", "地址", "住址", "家住", "住在", "户籍"),
-    "numbered": tuple(f"{end}{number}" for end in "路街道巷同弄区园村寓组苑里" for number in f"0 {_NUMERALS}"),
+    "numbered": tuple(f"{end}{number}" for end in "路街道巷同弄区园村寓组苑里" for number in f"0 {_NUMERALS}")
+    + tuple(f"{end}{letter}{block}" for end in "路街道巷园村苑区" for letter in _LETTERS for block in "座栋幢区"),
 }  # fmt: skip
-_STREETS = (
-    "street", "avenue", "road", "lane", "drive", "boulevard", "court", "place", "terrace", "square", "highway", "crescent", "close", "way", "parkway",
-    "row", "gardens", "trail", "crest", "mews", "alley", "freeway", "valley", "valleys", "circle", "circles", "bypass", "causeway", "expressway",
-    "heights", "hollow", "junction", "junctions", "knoll", "knolls", "landing", "manor", "manors", "meadow", "meadows", "motorway", "orchard", "overpass",
-    "parkways", "pike", "plaza", "ridge", "ridges", "shoal", "shoals", "shore", "shores", "skyway", "spur", "spurs", "squares", "stravenue", "throughway",
-    "trace", "trafficway", "turnpike", "underpass", "viaduct", "village", "villages", "grove", "groves", "estate", "estates", "cove", "coves", "crossing",
-    "glen", "glens", "harbor", "harbors", "island", "islands", "isle", "nagar", "marg", "colony", "enclave", "chowk", "vihar", "st", "ave", "rd", "ln", "blvd",
+#: What a centre or an institute for patients is for.
+_CARE = (
+    "medical", "health", "care", "cancer", "eye", "heart", "surgery", "surgical", "rehabilitation", "rehab", "trauma", "dental", "diagnostic", "fertility",
+    "oncology", "wellness",
 )  # fmt: skip
 #: Literals of words in English hospitals, addresses, and before the town one lives in.
 WORDS_PLACES: dict[str, tuple[str, ...]] = {
     "hospital en": (
-        " hospital", " medical cent", " health cent", " clinic", " infirmary", " nursing home", " polyclinic", " medical college",
-    ),
-    "street": tuple(f" {street} " for street in _STREETS),
-    "box": (" po box", " p o box", " p o  box", " p  o box", " p  o  box", " po  box", " pobox"),
-    "living": (
-        *(
-            f" {cue} {where} "
-            for cue in (
-                "live", "lives", "lived", "living", "reside", "resides", "resided", "residing", "stay", "stays", "stayed", "staying", "located",
-                "office is",
-            )
-            for where in ("in", "at")
-        ),
-        " address",
+        " hospital", " clinic", " infirmary", " nursing home", " polyclinic", " medical college", " healthcare", " health system", " hospice",
+        " family practice", " medical group", " sanatorium",
+        *(f" {care} {place}" for care in _CARE for place in ("cent", "institut")),
     ),
 }  # fmt: skip
 
@@ -53,7 +42,9 @@ _BEFORE_HOSPITAL = re.compile(
     r"|[去到在往于或是了的从说由经被与及我你您他她它这某哪该就又再也都先没有]|来(?!宾)|那(?!曲)|(?<![协仁泰永颐太])和(?!平)"
     r"|(?<=[\d一二三四五六七八九十])[年月号日]"
 )
-_SUFFIX = r"(?:医院|卫生院|卫生室|卫生所|卫生服务中心|诊所|门诊部|保健院|医学中心|附院|附[一二三四]院?)"
+_SUFFIX = (
+    r"(?:医院|卫生院|卫生室|卫生所|卫生服务中心|卫生中心|诊所|门诊部|保健院|医学中心|附院|附[一二三四]院?)"
+)
 _HOSPITAL_ZH = re.compile(
     rf"[\u4e00-\u9fff0-9A-Za-z]{{1,24}}?({_SUFFIX})(?:[东西南北新老分总本]院区?|[\u4e00-\u9fff]{{2,4}}院区)?"
 )
@@ -75,17 +66,28 @@ _NOT_A_PLACE = re.compile(
 _NOT_PLACES = re.compile(
     "[中美日韩英德]国|日本|全国|世界|亚洲|欧洲|[本外当]地|[大省县]?城市?|城区|农村|三阳|[市郊]区|地方|乡镇|社区"
 )
-_ADMIN = re.compile(r"^[\u4e00-\u9fff]{2,4}(?:省|市|区|县|州|旗|镇|乡)(?=.)")
+_ADMIN = re.compile(r"^[\u4e00-\u9fff]{2,4}?(?:街道(?=社区)|(?<!街)(?:省|市|区|县|州|旗)(?=.)|[镇乡](?=.|$))")
+#: A clinic called by its doctor: 李莉口腔诊所.
+_CLINIC_OF = re.compile(
+    r"([\u4e00-\u9fff]{2,3}?)(?:中医|中西医|口腔|牙科|儿科|西医|内科|外科|骨科|针灸|推拿)?诊所"
+)
 _GENERIC_ADMIN = re.compile(
     r"^(?:本|个|入|进|送进|送|好多|大城|级|至|转至|自治|我|外|全|大|小|各|这|那|某|当地|附近|其他|别的|所在|上级|正规|专业|公立|私立|三甲|二甲|老家|我们|农村)*"
     r"(?:省|市|区|县|州|旗|镇|乡|村|社区|街道)*$"
 )
 
+_NAME_EN = r"(?:[A-Z][\w'’&-]*\.?|of|and|de)"
 _HOSPITAL_EN = re.compile(
-    r"(?<![A-Za-z.])((?:(?:[A-Z][\w'’&-]*\.?|of|and|de)\s+){1,5})"
-    r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Nursing Home|Polyclinic|Medical College)\b"
+    rf"(?<![A-Za-z.])((?:{_NAME_EN}\s+){{1,5}})"
+    r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Nursing Home|Polyclinic|Medical College"
+    rf"|(?P<weak>(?:{'|'.join(map(str.capitalize, _CARE))}) (?:Cent(?:er|re)|Institute)|Healthcare|Health System|Hospice|Family Practice|Medical Group|Sanatorium))\b"
     r"(?! (?:staff|visit|stay|bed|admission))"
 )
+_HOSPITAL_OF = re.compile(
+    r"Hospital (?:of|for) (?:the )?(?:Saint|St\.?|San|Our|Holy|University of|Good) [A-Z][\w'’-]*(?:(?: of)? [A-Z][\w'’-]*)?"
+)
+_JOINTS = ("of", "in", "for", "and", "the")
+_OF = ("university", "college", "hospital", "clinic")
 
 _NOT_STREET = "我你他她您它在住到去来是于的了家和与这那走过有从经由"
 _HAN = rf"(?:(?![{_NOT_STREET}])[\u4e00-\u9fff])"
@@ -93,44 +95,17 @@ _STREET = "路|街道?|大道|巷|胡同|弄|里弄|小区|花园|新村|公寓|
 _ADDRESS_ZH = re.compile(
     rf"(?:{_HAN}{{2,8}}?(?:省|自治区|特别行政区))?(?:{_HAN}{{2,8}}?(?:市|自治州|地区|盟))?(?:{_HAN}{{1,8}}?(?:区|县|旗|市))?"
     rf"(?:{_HAN}{{1,8}}?(?:镇|乡|街道))?(?:{_HAN}{{1,8}}?(?:{_STREET})){{0,2}}?{_HAN}{{1,6}}?(?:{_STREET})"
-    r"\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*(?:号院?|弄|巷)"
+    r"(?:\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*(?:号院?|弄|巷)|[A-Za-z][座栋幢区])"
     r"(?:[\d一二三四五六七八九十A-Za-z]{1,5}(?:-\d{1,4})*\s*(?:号楼|号|栋|幢|座|单元|楼|层|室|户))*"
 )
 #: What no Chinese address is without: the end of a street's name and a number.
 _NUMBERED = re.compile(
-    r"[路街道巷同弄区园村寓组苑里]\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*[号弄巷]"
+    r"[路街道巷同弄区园村寓组苑里](?:\s*[\d一二三四五六七八九十]{1,5}(?:-\d{1,4})?\s*[号弄巷]|[A-Za-z][座栋幢区])"
 )
 _ADDRESS_FIELD_ZH = re.compile(
     r"(?:家庭地址|联系地址|现住址|地址|住址|家住在?|住在|户籍)(?:[\s:：]|是|为)*"
     r"((?!一)(?:(?![的个])[\u4e00-\u9fff0-9A-Za-z-]){2,30}?(?:(?:路|街道?|大道|镇|乡|村|小区|花园|苑|弄|巷)[\u4e00-\u9fff]{0,2}?"
     r"(?:[\dA-Za-z一二三四五六七八九十-]{1,6}(?:号楼|号|栋|幢|座|单元|楼|层|室|户|组))*))(?=[，。,；;\s！!？?]|$)"
-)
-_STOP_EN = (
-    r"(?!I\b|My\b|The\b|And\b|But\b|He\b|She\b|We\b|It\b|Please\b|Since\b|For\b|In\b|Can\b|What\b|Is\b)"
-)
-_ADDRESS_EN = re.compile(
-    r"(?<![\w./-])\d{1,5}[A-Za-z]?(?:/\d{1,4})?,?\s+(?:(?:North|South|East|West|[NSEW]\.?)\s+)?(?:(?!Supreme|High|District|Federal)[A-Z][a-z'’]+\s+){1,3}"
-    r"(?:Street|Avenue|Road|Lane|Drive|Boulevard|Court|Place|Terrace|Square|Highway|Crescent|Close|Way|Parkway|Row|Gardens"
-    r"|Trail|Crest|Mews|Alley|Freeway|Valleys?|Circles?|Bypass|Causeway|Expressway|Heights|Hollow|Junctions?|Knolls?|Landing|Manors?|Meadows?|Motorway"
-    r"|Orchard|Overpass|Parkways|Pike|Plaza|Ridges?|Shoals?|Shores?|Skyway|Spurs?|Squares|Stravenue|Throughway|Trace|Trafficway|Turnpike|Underpass|Viaduct"
-    r"|Villages?|Groves?|Estates?|Coves?|Crossing|Glens?|Harbors?|Islands?|Isle|Nagar|Marg|Colony|Enclave|Chowk|Vihar"
-    r"|St\.?|Ave\.?|Rd\.?|Ln\.?|Blvd\.?)(?![A-Za-z])"
-    r"(?:,?\s+(?:Apt|Apartment|Suite|Unit|Flat|Floor)\.?\s*#?\w+)?"
-    rf"(?:,\s*{_STOP_EN}[A-Z][a-z]+(?:\s{_STOP_EN}[A-Z][a-z]+)?)"
-    r"{0,2}(?:,?\s+[A-Z]{2})?(?:,?\s+\d{5}(?:-\d{4})?)?"
-    r"(?:,?\s+[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2})?"
-)
-_DIGIT_RUN = re.compile("[0-9]+")
-_POST_BOX = re.compile(r"\bP\.?\s?O\.?\s?Box\s+\d+", re.IGNORECASE)
-
-_COUNTRY = r"(?:the|a|an|this|that|my|our|your|his|her|India|China|USA|US|UK|America|England|Canada|Australia|Pakistan|Africa|Europe|Asia|United)\b"
-_LIVING_AT = re.compile(
-    r"\b(?:(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)|stay(?:s|ed|ing)?|located|office is) (?:in|at)|address(?: to| is| with)?\s?:?)\s+"
-    r"((?:H\.?\s?No\.?\s*)?\d{1,5}[A-Za-z]?(?:/\d{1,4})?[ ,/\n]+[^\W\d_a-z][\w.'’-]*(?:[ ](?:[^\W\d_a-z][\w.'’-]*|\d+))*"
-    r"(?:[ ,]+(?:Apt|Suite|Unit|Flat|Floor)\.?\s?#?\w+){0,2}(?:,\s?[^\W\d_a-z][\w]+(?:[ ][^\W\d_a-z]\w+)*){0,3}(?:\s\d{4,6})?)(?=[\s,.;]|$)"
-)
-_LIVING = re.compile(
-    rf"\b(?:liv(?:es?|ed|ing)|resid(?:es?|ed|ing)) (?:in|at)\s+((?!{_COUNTRY})[A-Z][a-z]+(?:[ ,]{{1,2}}[A-Z][a-z]+){{0,2}}(?:,\s?[A-Z]{{2}}\b)?)"
 )
 
 
@@ -141,7 +116,9 @@ def find_hospitals_zh(text: str, hits: Hits) -> Iterator[Span]:
     for match in _hospitals(text, hits["hospital zh"]):
         start = match.start()
         for word in _BEFORE_HOSPITAL.finditer(text, match.start(), match.end()):
-            if word.end() <= match.start(1):
+            if word.end() <= match.start(1) and (
+                text[word.start()] in "年月号日" or not _in_place(text, word.start())
+            ):
                 start = word.end()
         offset = _proper(text[start : match.start(1)], text[start : match.end()])
         if offset is not None:
@@ -160,18 +137,38 @@ def _hospitals(text: str, suffixes: Sequence[int]) -> Iterator[re.Match[str]]:
             done = match.end()
 
 
+def _is_place(word: str) -> bool:
+    known = word in word_list("places_zh") or vocabulary().get(word) in ("ns", "nt")
+    return known and not _NOT_PLACES.fullmatch(word)
+
+
+def _in_place(text: str, at: int) -> bool:
+    """Whether the character at ``at`` is of the name of a place: the 都 of 成都 ends no clause."""
+    return any(
+        _is_place(text[start : start + length])
+        for length in (2, 3, 4)
+        for start in range(max(0, at - length + 1), at + 1)
+        if start + length <= len(text)
+    )
+
+
 @lru_cache(maxsize=1 << 15)
 def _proper(core: str, name: str) -> int | None:
     """Where the proper name begins in what stands before 医院; ``None`` where there is none."""
     if _GENERIC_ADMIN.match(core):
         return None
-    words = vocabulary()
+    for offset in range(len(core)):
+        clinic = _CLINIC_OF.fullmatch(name, offset)
+        if clinic and name[offset] in SURNAMES and is_name(clinic[1]):
+            return offset
     for offset in range(len(core) - 1):
-        rest = core[offset:]
-        for length in (4, 3, 2):
-            word = rest[:length]
-            if len(word) == length and words.get(word) in ("ns", "nt") and not _NOT_PLACES.fullmatch(word):
-                return offset
+        places = [n for n in (4, 3, 2) if offset + n <= len(core) and _is_place(core[offset : offset + n])]
+        if places:
+            # The dictionary knows 文县 and 南街, not 崇文县 and 孝南街道.
+            part = offset == 1 and places == [2] and core[2] in "县市区镇州街"
+            admin = _ADMIN.match(core)
+            before = admin and admin.end() <= offset and not _GENERIC_ADMIN.match(admin[0])
+            return 0 if part or before else offset
     for offset in range(len(core)):
         admin = _ADMIN.match(core[offset:])
         if admin and not _GENERIC_ADMIN.match(admin[0]):
@@ -191,12 +188,33 @@ def find_hospitals_en(text: str, hits: Hits) -> Iterator[Span]:
     if "hospital en" not in hits:
         return
     ends = [start for start in hits["hospital en"] if text[start].isupper()]
-    for match in (m for at in ends for m in _HOSPITAL_EN.finditer(text, max(0, at - 60), at + 20)):
+    for match in matches(_HOSPITAL_OF, text, ends):
+        yield Span(*match.span(), "HOSPITAL")
+    generic, common = word_list("generic_hospital_en"), word_list("words_en")
+    for match in (m for at in ends for m in _HOSPITAL_EN.finditer(text, max(0, at - 60), at + 30)):
         words = list(re.finditer(r"\S+", match[1]))
-        while words and words[0][0].strip(".,").lower() in word_list("generic_hospital_en"):
-            words.pop(0)
-        if any(w[0].strip(".,'’").lower() not in word_list("generic_hospital_en") for w in words):
-            yield Span(match.start(1) + words[0].start(), match.end(), "HOSPITAL")
+        low = [w[0].strip(".,'’").lower() for w in words]
+        first = 0
+        while (
+            first < len(low)
+            and low[first] in generic
+            and not (low[first] in _OF and low[first + 1 : first + 2] == ["of"])
+        ):
+            first += 1
+        if match["weak"]:
+            # A health system or a cancer centre is one's own only by a word right before it that is nothing else.
+            first = max(
+                [
+                    first,
+                    *(
+                        at + 1
+                        for at, word in enumerate(low)
+                        if word in _JOINTS and low[at - 1 : at] != ["university"]
+                    ),
+                ]
+            )
+        if any(w not in generic and not (match["weak"] and w in common) for w in low[first:]):
+            yield Span(match.start(1) + words[first].start(), match.end(), "HOSPITAL")
 
 
 def find_addresses_zh(text: str, hits: Hits) -> Iterator[Span]:
@@ -206,17 +224,3 @@ def find_addresses_zh(text: str, hits: Hits) -> Iterator[Span]:
     if "numbered" in hits and _NUMBERED.search(text):
         for match in _ADDRESS_ZH.finditer(text):
             yield Span(*match.span(), "ADDRESS")
-
-
-def find_addresses_en(text: str, hits: Hits) -> Iterator[Span]:
-    """English street addresses (a number and a street at least), post boxes, and the town one lives in."""
-    if any(text[street].isupper() for street in hits.get("street", ())):
-        for match in matches(_ADDRESS_EN, text, (run.start() for run in _DIGIT_RUN.finditer(text))):
-            yield Span(*match.span(), "ADDRESS")
-    for match in matches(_POST_BOX, text, hits.get("box", ())):
-        yield Span(*match.span(), "ADDRESS")
-    living = hits.get("living", ())
-    for match in matches(_LIVING_AT, text, living):
-        yield Span(*match.span(1), "ADDRESS")
-    for match in matches(_LIVING, text, living):
-        yield Span(*match.span(1), "ADDRESS")

@@ -16,12 +16,12 @@ from mulmed.corpus.deidentify.patterns import SHAPES_FORMS, WORDS_FORMS, find_fo
 from mulmed.corpus.deidentify.places import (
     SHAPES_PLACES,
     WORDS_PLACES,
-    find_addresses_en,
     find_addresses_zh,
     find_hospitals_en,
     find_hospitals_zh,
 )
 from mulmed.corpus.deidentify.spans import Span
+from mulmed.corpus.deidentify.streets import SHAPES_STREETS, WORDS_STREETS, find_addresses_en, find_postcodes
 from mulmed.corpus.deidentify.triggers import Hits, Triggers
 
 Profile = Literal["fast", "full"]
@@ -37,8 +37,8 @@ def _together(*families: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, 
 
 
 TRIGGERS = Triggers(
-    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_EN),
-    _together(SHAPES_FORMS, SHAPES_DATES, SHAPES_PLACES, SHAPES_EN, SHAPES_ZH),
+    _together(WORDS_FORMS, WORDS_DATES, WORDS_PLACES, WORDS_STREETS, WORDS_EN),
+    _together(SHAPES_FORMS, SHAPES_DATES, SHAPES_PLACES, SHAPES_STREETS, SHAPES_EN, SHAPES_ZH),
 )
 
 _HAN = re.compile("[\u4e00-\u9fff]")
@@ -51,7 +51,14 @@ _COLONS = re.compile(
 #: Families that call for dates, for the Chinese and for the English rules.
 _DAYS = frozenset(("day", "month", "month year", "numeral", "old", "old numeral"))
 _ZH = frozenset(SHAPES_ZH) | {"hospital zh", "address field", "numbered"}
-_EN = frozenset(WORDS_EN) | frozenset(SHAPES_EN) | frozenset(WORDS_PLACES) | {"alone", "small"}
+_EN = (
+    frozenset(WORDS_EN)
+    | frozenset(SHAPES_EN)
+    | frozenset(WORDS_PLACES)
+    | frozenset(WORDS_STREETS)
+    | frozenset(SHAPES_STREETS)
+    | {"alone", "small"}
+)
 _FORMS = frozenset(WORDS_FORMS) | frozenset(SHAPES_FORMS)
 _WANTED = {"en": _FORMS | _EN, "zh": _FORMS | _ZH, None: _FORMS | _ZH | _EN}
 _HEX = bytes(48 if c in b"0123456789abcdefABCDEF" else 58 if c in b":-" else c for c in range(256))
@@ -117,6 +124,7 @@ def find(text: str, language: str | None, profile: Profile, clinical: bool, hits
         yield from find_addresses_en(text, hits)
         yield from find_hospitals_en(text, hits)
         yield from find_names_en(text, hits)
+        yield from find_postcodes(text, hits)
 
 
 class Known:

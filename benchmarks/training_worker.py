@@ -1,0 +1,187 @@
+"""One contender of :mod:`training`: holds a model, trains on the examples it is sent, says how long it took.
+
+Reads one JSON object a line from standard input and answers one a line. Each ask is one optimizer run over the
+examples, the effective batch being 16; the time is that of the training loop, without loading or set-up.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+BATCH = 16
+LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": ["q_proj", "k_proj", "v_proj"]}
+Examples = list[dict[str, list[int]]]
+Train = Callable[[Examples, int], float]
+
+
+def ours(model_folder: str, *, int8: bool) -> Train:
+    from pathlib import Path
+
+    import torch
+
+    from mulmed.recipe import Lora
+    from mulmed.training.attention import use_packed_attention
+    from mulmed.training.fused import fuse_norms
+    from mulmed.training.int8 import quantize_base
+    from mulmed.training.loop import choose_device, keep_freed_memory, load_model, pack_loss
+    from mulmed.training.lora import add_adapters, trainable
+    from mulmed.training.packing import make_pack, pack_lengths
+
+    keep_freed_memory()
+    model = load_model(Path(model_folder), choose_device("float32"))
+    use_packed_attention(model)
+    fuse_norms(model)
+    add_adapters(model, Lora(), seed=1)
+    if int8:
+        quantize_base(model)
+    model.train()
+    parameters = list(trainable(model).values())
+    optimizer = torch.optim.AdamW(parameters, lr=3e-4)
+
+    def train(examples: Examples, seed: int) -> float:
+        started = time.perf_counter()
+        for start in range(0, len(examples), BATCH):
+            torch.manual_seed(seed + start)
+            batch = examples[start : start + BATCH]
+            masks = [[label >= 0 for label in e["labels"]] for e in batch]
+            targets = sum(map(sum, masks))
+            for group in pack_lengths([len(e["input_ids"]) for e in batch], 1024):
+                pack = make_pack([batch[i]["input_ids"] for i in group], [masks[i] for i in group])
+                part = pack_loss(model, pack) / targets
+                part.backward()
+                part.item()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return time.perf_counter() - started
+
+    return train
+
+
+class _Clock:
+    """A Trainer callback that times the loop itself."""
+
+    def __new__(cls) -> Any:
+        from transformers import TrainerCallback
+
+        class Clock(TrainerCallback):
+            began = seconds = 0.0
+
+            def on_train_begin(self, *_: Any, **__: Any) -> None:
+                self.began = time.perf_counter()
+
+            def on_train_end(self, *_: Any, **__: Any) -> None:
+                self.seconds = time.perf_counter() - self.began
+
+        return Clock()
+
+
+def _arguments(size: int, order: str, seed: int) -> dict[str, Any]:
+    return {
+        "output_dir": tempfile.mkdtemp(),
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": BATCH // size,
+        "num_train_epochs": 1,
+        "learning_rate": 3e-4,
+        "max_grad_norm": 1.0,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "seed": seed,
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+    } | ({"train_sampling_strategy": "group_by_length"} if order == "length" else {})
+
+
+def _peft_model(model_folder: str) -> Any:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **LORA))
+
+
+def trainer(model_folder: str, size: int, order: str) -> Train:
+    from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    model = _peft_model(model_folder)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    # alpaca-lora's collator
+    collate = DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True)
+
+    def train(examples: Examples, seed: int) -> float:
+        data = [{**e, "attention_mask": [1] * len(e["input_ids"])} for e in examples]
+        clock = _Clock()
+        Trainer(
+            model=model,
+            args=TrainingArguments(**_arguments(size, order, seed)),
+            train_dataset=data,
+            data_collator=collate,
+            callbacks=[clock],
+        ).train()
+        return float(clock.seconds)
+
+    return train
+
+
+def trl(model_folder: str, size: int, order: str) -> Train:
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    model = _peft_model(model_folder)
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+
+    def train(examples: Examples, seed: int) -> float:
+        data = Dataset.from_list(
+            [
+                {"input_ids": e["input_ids"], "completion_mask": [int(x >= 0) for x in e["labels"]]}
+                for e in examples
+            ]
+        )
+        clock = _Clock()
+        arguments = _arguments(size, order, seed)
+        del arguments["remove_unused_columns"]
+        SFTTrainer(
+            model=model,
+            # TRL's own default recomputes activations, which no CPU needs: switched off in its favour.
+            args=SFTConfig(**arguments, max_length=256, bf16=False, gradient_checkpointing=False),
+            train_dataset=data,
+            processing_class=tokenizer,
+            callbacks=[clock],
+        ).train()
+        return float(clock.seconds)
+
+    return train
+
+
+def main() -> None:
+    *words, _, model = sys.argv[1:]
+    if words[0].startswith("ours"):
+        train = ours(model, int8="int8" in words[0])
+    else:
+        train = {"trainer": trainer, "trl": trl}[words[0]](model, int(words[1]), words[2])
+    for line in sys.stdin:
+        message = json.loads(line)
+        answer: dict[str, Any] = {"ready": True}
+        if "examples" in message:
+            seconds = train(message["examples"], message["seed"])
+            answer = {
+                "seconds": seconds,
+                "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""One text shortened by whole sentences, those kept that matter most (:mod:`mulmed.corpus.salience`).
+
+Nothing is ever cut inside a number with its unit.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import NamedTuple, Protocol, TypeVar
+
+from mulmed.corpus.edits import Edit, apply
+from mulmed.corpus.salience import Role, importance, quantities, urgency
+from mulmed.corpus.sentences import sentence_ends
+
+#: Number of tokens of each of some texts. Two methods are used where it has them
+#: (:class:`mulmed.prompts.counting.TokenCounter`): ``at_most``, upper bounds that are found faster, and
+#: ``measure``, by which sentences need not be counted again.
+CountTokens = Callable[[Sequence[str]], list[int]]
+#: A stretch of a text.
+Span = tuple[int, int]
+#: Tokens of the neighbouring stretches of one text that end at some offsets.
+Between = Callable[[Sequence[int]], list[int]]
+_T = TypeVar("_T")
+#: A job that asks for the tokens of a text now and then.
+Counting = Generator[str, int, _T]
+
+_WORD = re.compile(r"\S+")
+# No list is divided: of "没有药物、食物过敏" the last clause would say the contrary.
+_CLAUSE_END = re.compile(r"(?<=[，；;])|(?<=,)(?=\s)")
+
+
+class Measured(Protocol):
+    """Sizes of texts, and of stretches of them: :class:`mulmed.prompts.counting.Measured`."""
+
+    sizes: list[int]
+
+    def between(self, number: int, ends: Sequence[int]) -> list[int]: ...
+
+
+class _Counted:
+    """The same by nothing but counting."""
+
+    def __init__(self, texts: Sequence[str], count_tokens: CountTokens) -> None:
+        self.sizes = count_tokens(texts)
+        self._texts, self._count = texts, count_tokens
+
+    def between(self, number: int, ends: Sequence[int]) -> list[int]:
+        return self._count([self._texts[number][a:b] for a, b in pairwise([0, *ends])])
+
+
+def measure(texts: Sequence[str], count_tokens: CountTokens) -> Measured:
+    measure = getattr(count_tokens, "measure", None)
+    measured: Measured = measure(texts) if measure else _Counted(texts, count_tokens)
+    return measured
+
+
+def shorten(text: str, budget: int, language: str, role: Role, count_tokens: CountTokens) -> list[Edit]:
+    """Deletions that leave at most ``budget`` tokens: the most important sentences, in their order.
+
+    Sentences too long for that give clauses; only when no clause fits is one cut in itself.
+    """
+    measured = measure([text], count_tokens)
+    job = shortening(text, measured.sizes[0], partial(measured.between, 0), budget, language, role)
+    ((edits, _),) = together([job], count_tokens)
+    return edits
+
+
+def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int:
+    """Length of the longest beginning of a text within ``budget`` tokens; English is cut between words.
+
+    Never inside a number with its unit.
+    """
+    between = partial(measure([text], count_tokens).between, 0)
+    ((length, _),) = together([_cut(text, (0, len(text)), between, budget, language)], count_tokens)
+    return length
+
+
+def together(jobs: Iterable[Counting[_T]], count_tokens: CountTokens) -> list[_T]:
+    """What some jobs return, that of all of them are counted at once which texts they ask for next.
+
+    Counting many texts costs little more than counting one.
+    """
+    running = list(enumerate(jobs))
+    results: dict[int, _T] = {}
+    answers: Sequence[int | None] = [None] * len(running)
+    while running:
+        asked: list[tuple[int, Counting[_T]]] = []
+        texts: list[str] = []
+        for (i, job), answer in zip(running, answers, strict=True):
+            try:
+                texts.append(job.send(answer))  # type: ignore[arg-type]
+            except StopIteration as end:
+                results[i] = end.value
+            else:
+                asked.append((i, job))
+        running, answers = asked, count_tokens(texts) if texts else []
+    return [results[i] for i in range(len(results))]
+
+
+def shortening(
+    text: str,
+    size: int,
+    between: Between,
+    budget: int,
+    language: str,
+    role: Role,
+    *,
+    to_its_end: bool = False,
+) -> Counting[tuple[list[Edit], int]]:
+    """What :func:`shorten` returns, and how many tokens are left of the text's ``size``.
+
+    Args:
+        to_its_end: the last sentence stays before all others, if there is room for it.
+    """
+    if size <= budget:
+        return [], size
+    if budget <= 0:
+        return without(text, []), 0
+    spans, sizes = _units(text, between, budget, language)
+    scores = importance([text[a:b] for a, b in spans], language, role)
+    chosen: list[int] = []  # most important first
+    room = budget
+    order = sorted(range(len(spans)), key=lambda i: (-scores[i][0], -scores[i][1], i))
+    if to_its_end:
+        order.sort(key=lambda i: i != len(spans) - 1)
+    for i in order:
+        if sizes[i] <= room:
+            chosen.append(i)
+            room -= sizes[i]
+    # Sentences joined may be more tokens than the sum of them apart.
+    while chosen:
+        edits = without(text, [spans[i] for i in sorted(chosen)])
+        left = yield apply(text, edits)
+        if left <= budget:
+            return edits, left
+        chosen.pop()
+    most = max(range(len(spans)), key=lambda i: (scores[i], -i))
+    start = spans[most][0]
+    kept, left = yield from _cut(text, spans[most], between, budget, language)
+    return without(text, [(start, start + kept)] if kept else []), left
+
+
+def _cut(text: str, span: Span, between: Between, budget: int, language: str) -> Counting[tuple[int, int]]:
+    """Length of the longest beginning of a stretch of a text within a budget, and its size."""
+    start, stop = span
+    by_words = language != "zh"
+    words = (match.end() for match in _WORD.finditer(text, start, stop))
+    ends = _outside(words if by_words else range(start + 1, stop + 1), text)
+    _, *sizes = between([start, *ends])
+    totals = list(accumulate(sizes))
+    room = budget
+    while (fit := bisect_right(totals, room)) > 0:
+        # Apart from what follows it, it may be more.
+        size = yield text[start : ends[fit - 1]]
+        if size <= budget:
+            return ends[fit - 1] - start, size
+        room = min(totals[fit - 1] - 1, room - (size - budget))
+    # One long word: a link, or a text without spaces.
+    return (yield from _cut(text, span, between, budget, "zh")) if by_words else (0, 0)
+
+
+def _units(text: str, between: Between, budget: int, language: str) -> tuple[list[Span], list[int]]:
+    """Sentences with their sizes, those that would take half the room for themselves divided into clauses."""
+    ends = sentence_ends(text, language)
+    # No other end of a sentence stands inside a number with its unit.
+    if "\n" in text:
+        ends = _outside(ends, text)
+    sizes = between(ends)
+    if max(sizes) * 2 > budget:
+        clauses = [
+            start + clause.end()
+            for (start, end), size in zip(pairwise([0, *ends]), sizes, strict=True)
+            if size * 2 > budget
+            for clause in _CLAUSE_END.finditer(text[start:end])
+        ]
+        ends = sorted({*_outside(clauses, text), *ends})
+        sizes = between(ends)
+    return list(pairwise([0, *ends])), sizes
+
+
+def _outside(ends: Iterable[int], text: str) -> list[int]:
+    """Those of some offsets at which no number is parted from its unit."""
+    inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
+    return [end for end in ends if end not in inside]
+
+
+class Telling(NamedTuple):
+    """A sentence that must be told on: ``rank`` of :func:`mulmed.corpus.salience.urgency`, tokens."""
+
+    span: Span
+    rank: int
+    size: int
+
+
+def tellings(text: str, between: Between, language: str) -> list[Telling]:
+    """Sentences of a text in which a patient tells of an allergy, a drug, a dose, or of what there is not.
+
+    Whole ones: "no allergy to drugs, foods" may not become "allergy to foods".
+    """
+    ends = sentence_ends(text, language)
+    spans = list(pairwise([0, *ends]))
+    ranks = [urgency(text[a:b], language) for a, b in spans]
+    if not any(rank is not None for rank in ranks):
+        return []
+    return [
+        Telling(span, rank, size)
+        for span, rank, size in zip(spans, ranks, between(ends), strict=True)
+        if rank is not None
+    ]
+
+
+def without(text: str, kept: Sequence[Span]) -> list[Edit]:
+    """Deletions of all but some stretches, and of the white space that would stand at an end for it."""
+    edits, position = [], 0
+    while kept and not text[slice(*kept[0])].strip():
+        kept = kept[1:]
+    while kept and not text[slice(*kept[-1])].strip():
+        kept = kept[:-1]
+    for i, (a, b) in enumerate(kept):
+        if i == 0 < a:
+            a += len(text[a:b]) - len(text[a:b].lstrip())
+        if i == len(kept) - 1 and b < len(text):
+            b = a + len(text[a:b].rstrip())
+        if a > position:
+            edits.append(Edit(position, a, "", ""))
+        position = b
+    return [*edits, Edit(position, len(text), "", "")] if position < len(text) else edits
