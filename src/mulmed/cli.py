@@ -25,8 +25,6 @@ app = typer.Typer(
 )
 corpus_app = typer.Typer(help="Build the cleaned corpus of a recipe, and look at it.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
-export_app = typer.Typer(help="Write a merged model in the form other programs want.", no_args_is_help=True)
-app.add_typer(export_app, name="export")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -204,24 +202,6 @@ def report(
     _bring_up_to_date(work, ["report"], as_json)
     if not as_json:
         out.print(f"Report: [bold]{work.root / 'report' / 'index.html'}[/bold]", soft_wrap=True)
-
-
-@export_app.command("gguf")
-def export_gguf(
-    folder: Annotated[
-        Path, typer.Argument(help="A merged model: the folder merge-STEP of a run.", show_default=False)
-    ],
-    file: Annotated[Path, typer.Option("--out", help="The file to write, NAME.gguf.", show_default=False)],
-    precision: Annotated[
-        Literal["f32", "f16", "q8_0"], typer.Option(help="Of the matrices: 32, 16 or 8 bits a weight.")
-    ] = "f16",
-) -> None:
-    """A GGUF file for llama.cpp, and beside it a Modelfile with which Ollama builds our prompt."""
-    from mulmed.training.gguf import export_gguf as export
-
-    modelfile = export(folder, file, precision)
-    out.print(f"Written: [bold]{_escape(str(file))}[/bold]", soft_wrap=True)
-    out.print(f"For Ollama: ollama create NAME -f [bold]{_escape(str(modelfile))}[/bold]", soft_wrap=True)
 
 
 def _open(recipe: Path, overrides: list[str] | None, data: Path | None) -> Any:
