@@ -19,6 +19,7 @@ from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_
 from mulmed.corpus.deidentify.invented import made_up
 from mulmed.corpus.deidentify.model import tagger
 from mulmed.corpus.deidentify.rules import TRIGGERS, find, look
+from mulmed.corpus.deidentify.spans import Span as Stretch
 from mulmed.corpus.deidentify.spans import without_overlaps
 from mulmed.corpus.deidentify.triggers import Triggers
 from mulmed.corpus.edits import apply
@@ -288,6 +289,25 @@ def test_left_overs_are_looked_for_around_the_sites_only_and_found_as_everywhere
         assert found == [m.span() for m in pattern.finditer(text)]
 
 
+def test_what_a_rule_found_is_masked_to_its_end_where_another_found_something_within() -> None:
+    text = "Ward 7, Quenby 123456, and so on"
+    found = [Stretch(15, 21, "ID"), Stretch(0, 4, "NAME"), Stretch(0, 26, "ADDRESS"), Stretch(2, 5, "NAME")]
+    kept = [(text[s.start : s.end], s.label) for s in without_overlaps(text, found)]
+    # "7, Quenby" and "and" are what is left of the address; the single letters left of the last are nothing.
+    assert kept == [("Ward", "NAME"), ("7, Quenby", "ADDRESS"), ("123456", "ID"), ("and", "ADDRESS")]
+    untouched = "[ADDRESS] Quenby"
+    assert without_overlaps(untouched, [Stretch(0, 16, "ADDRESS")], [(0, 9)]) == [Stretch(10, 16, "ADDRESS")]
+
+
+def test_a_hospital_is_named_in_one_line() -> None:
+    masked = deidentify_text("Hospital of Saint Orla\nFernhollow Cancer Center", "en", "fast").text
+    assert masked == "[HOSPITAL]\n[HOSPITAL]"
+    # The state after a doctor's name is not the next line's.
+    masked = deidentify_text("Regards, Dr.Ilyas Patel MD\nA Comprehensive Cancer Center", "en", "fast").text
+    assert masked == "Regards, Dr.[NAME] MD\nA Comprehensive Cancer Center"
+    assert deidentify_text("seen at Fernhollow\nHospital", "en", "fast").text == "seen at [HOSPITAL]"
+
+
 TEXTS = [t for t, _ in CHINESE + ENGLISH + NAMES_TOLD] + [t for ts in CLINICAL.values() for t in ts]
 
 
@@ -320,8 +340,8 @@ def _same_with_every_gate_open(texts: Sequence[str], language: str | None) -> No
             if clinical and language != "zh":
                 # Every capitalised word, also those that begin no name by themselves.
                 everywhere |= {"alone": capitalised(text), "small": [0]}
-            gated = without_overlaps(find(text, language, "fast", clinical, hits))
-            assert gated == without_overlaps(find(text, language, "fast", clinical, everywhere))
+            gated = without_overlaps(text, find(text, language, "fast", clinical, hits))
+            assert gated == without_overlaps(text, find(text, language, "fast", clinical, everywhere))
 
 
 @given(

@@ -158,7 +158,7 @@ def _deidentify(
 def _settled(text: str, found: Iterable[Found]) -> list[Found]:
     """Without overlaps, and outside of placeholders that stand there already."""
     placeholders = [m.span() for m in _PLACEHOLDER.finditer(text)] if "[" in text else []
-    return without_overlaps(found, placeholders)
+    return without_overlaps(text, found, placeholders)
 
 
 def _placeholder(kind: str, _: str) -> str:

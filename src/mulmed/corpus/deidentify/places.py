@@ -78,7 +78,8 @@ _GENERIC_ADMIN = re.compile(
 
 _NAME_EN = r"(?:[A-Z][\w'’&-]*\.?|of|and|de)"
 _HOSPITAL_EN = re.compile(
-    rf"(?<![A-Za-z.])((?:{_NAME_EN}\s+){{1,5}})"
+    # No name goes on in the next line, which may be another sender's; the kind of house may stand there.
+    rf"(?<![A-Za-z.])((?:{_NAME_EN}[^\S\n]+){{0,4}}{_NAME_EN}\s+)"
     r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Nursing Home|Polyclinic|Medical College"
     rf"|(?P<weak>(?:{'|'.join(map(str.capitalize, _CARE))}) (?:Cent(?:er|re)|Institute)|Healthcare|Health System|Hospice|Family Practice|Medical Group|Sanatorium))\b"
     r"(?! (?:staff|visit|stay|bed|admission))"
@@ -188,10 +189,18 @@ def find_hospitals_en(text: str, hits: Hits) -> Iterator[Span]:
     if "hospital en" not in hits:
         return
     ends = [start for start in hits["hospital en"] if text[start].isupper()]
+    named = [0]  # where those called after somebody end: the next one's name begins no earlier
     for match in matches(_HOSPITAL_OF, text, ends):
         yield Span(*match.span(), "HOSPITAL")
+        named.append(match.end())
     generic, common = word_list("generic_hospital_en"), word_list("words_en")
-    for match in (m for at in ends for m in _HOSPITAL_EN.finditer(text, max(0, at - 60), at + 30)):
+    for match in (
+        match
+        for at in ends
+        for match in _HOSPITAL_EN.finditer(
+            text, max(at - 60, *(end for end in named if end <= at), 0), at + 30
+        )
+    ):
         words = list(re.finditer(r"\S+", match[1]))
         low = [w[0].strip(".,'’").lower() for w in words]
         first = 0
