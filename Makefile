@@ -11,7 +11,7 @@ demo: $(VENV)/.gemma3-270m
 	$(BIN)/mulmed run recipes/quickstart.yaml
 
 test: $(VENV)/.smollm2-135m $(VENV)/.gemma3-270m check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check src tests
