@@ -100,6 +100,14 @@ def _arguments(size: int, order: str, seed: int) -> dict[str, Any]:
     } | ({"train_sampling_strategy": "group_by_length"} if order == "length" else {})
 
 
+def _tokenizer(model_folder: str) -> Any:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return tokenizer
+
+
 def _peft_model(model_folder: str) -> Any:
     import torch
     from peft import LoraConfig, get_peft_model
@@ -110,11 +118,10 @@ def _peft_model(model_folder: str) -> Any:
 
 
 def trainer(model_folder: str, size: int, order: str) -> Train:
-    from transformers import AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     model = _peft_model(model_folder)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer = _tokenizer(model_folder)
     # alpaca-lora's collator
     collate = DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, padding=True)
 
@@ -135,12 +142,10 @@ def trainer(model_folder: str, size: int, order: str) -> Train:
 
 def trl(model_folder: str, size: int, order: str) -> Train:
     from datasets import Dataset
-    from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     model = _peft_model(model_folder)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer = _tokenizer(model_folder)
 
     def train(examples: Examples, seed: int) -> float:
         data = Dataset.from_list(

@@ -182,15 +182,73 @@ def generate(
 
 @app.command()
 def evaluate(
-    recipe: RecipeFile, overrides: Overrides = None, data: DataFolder = None, as_json: AsJson = False
+    recipe: Annotated[
+        Path, typer.Argument(help="The recipe, or questions as JSON Lines.", show_default=False)
+    ],
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Also score a model's answers made elsewhere."),
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Write every answer with its scores, as lm-evaluation-harness does.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Where scores with --predictions go.")] = None,
+    overrides: Overrides = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Score the answers, and print the table."""
-    work = _open(recipe, overrides, data)
-    _bring_up_to_date(work, ["evaluate"], as_json=False, quiet=as_json)
-    if as_json:
-        typer.echo((work.root / "evaluate" / "scores.json").read_text(encoding="utf-8"))
+    """Score the answers, and print the table.
+
+    Questions as JSON Lines have id, language, task and reference; predictions have id and prediction, or are samples
+    of lm-evaluation-harness.
+    """
+    import orjson
+
+    from mulmed.evaluation.comparison import read_answers
+    from mulmed.evaluation.exchange import read_predictions, read_questions, write_samples
+    from mulmed.evaluation.score import write_scores_of
+    from mulmed.recipe import Evaluation
+
+    named = _named_files(predictions or [])
+    if recipe.suffix == ".jsonl":
+        settings, seed, answers = Evaluation(), 42, []
+        questions, target = read_questions([recipe]), folder or Path("runs") / f"{recipe.stem}-scores"
     else:
-        _print_scores(work)
+        work = _open(recipe, overrides, data)
+        _bring_up_to_date(work, ["evaluate"], as_json=False, quiet=as_json)
+        settings, seed = work.recipe.evaluation, work.recipe.seed
+        files = [work.root / f"generate-{model}" / "answers.jsonl" for model in work.recipe.models]
+        answers, questions = read_answers(files), read_questions(files)
+        target = folder or work.root / ("evaluate-elsewhere" if named else "evaluate")
+    for name, file in named.items():
+        answers += read_predictions(file, name, questions)
+    if named or recipe.suffix == ".jsonl":
+        scores = write_scores_of(answers, target, settings, seed)
+    else:
+        scores = orjson.loads((target / "scores.json").read_bytes())
+    if samples is not None:
+        write_samples(answers, read_answers([target / "scores_per_question.jsonl"]), samples)
+    if as_json:
+        typer.echo((target / "scores.json").read_text(encoding="utf-8"))
+    else:
+        _print_scores(scores)
+        if named:
+            out.print(f"Scores: {target / 'scores.json'}", soft_wrap=True)
+
+
+def _named_files(options: Iterable[str]) -> dict[str, Path]:
+    """``NAME=FILE`` options; raises MulmedError for others and for a name given twice."""
+    found: dict[str, Path] = {}
+    for option in options:
+        name, _, file = option.partition("=")
+        if not name or not file or name in found:
+            raise MulmedError(
+                f"{option!r} does not name a file of answers, or a name comes twice.",
+                where="--predictions",
+                remedy="Write NAME=FILE, a name of its own for each file.",
+            )
+        found[name] = Path(file)
+    return found
 
 
 @app.command()
@@ -350,18 +408,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _print_scores(work: Any) -> None:
-    import orjson
+def _print_scores(scores: dict[str, Any]) -> None:
     from rich.table import Table
 
-    scores = orjson.loads((work.root / "evaluate" / "scores.json").read_bytes())
     shown = ("f1", "rouge1", "rouge2", "rougeL", "distinct1", "distinct2")
     table = Table("language", "model", "n", *shown, title="All tasks, 95% intervals in the report", box=None)
     cells = {(r["language"], r["model"], r["metric"]): r for r in scores["rows"] if r["task"] == "all"}
-    for language in sorted({key[0] for key in cells}):
-        for model in work.recipe.models:
-            row = [cells[language, model, metric] for metric in shown]
-            table.add_row(language, model, str(row[0]["n"]), *(f"{r['value']:.3f}" for r in row))
+    for language, model in dict.fromkeys(key[:2] for key in cells):
+        row = [cells[language, model, metric] for metric in shown]
+        table.add_row(language, model, str(row[0]["n"]), *(f"{r['value']:.3f}" for r in row))
     out.print(table)
 
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer, tokenizers
 
 from mulmed.evaluation.fscore import Score
-from mulmed.evaluation.rouge import rouge_l, rouge_n
+from mulmed.evaluation.rouge import rouge, rouge_l, rouge_n
 from mulmed.evaluation.tokenize import jieba_words, stemmed_words, tokens
 
 KINDS = ["rouge1", "rouge2", "rougeL"]
@@ -127,3 +129,18 @@ def test_properties(answer: list[str], reference: list[str]) -> None:
         assert scores[kind].f1 == swapped[kind].f1
     assert scores["rougeL"].f1 <= scores["rouge1"].f1  # a common subsequence is a common multiset
     assert rouge_l(answer, answer).f1 == float(bool(answer))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference"),
+    [*pairwise(ENGLISH), *pairwise(CHINESE)],
+)
+def test_texts_are_cut_as_their_language_asks(prediction: str, reference: str) -> None:
+    english = rouge_scorer.RougeScorer(KINDS, use_stemmer=True).score(reference, prediction)
+    characters = rouge_scorer.RougeScorer(KINDS, tokenizer=_Characters()).score(reference, prediction)
+    words = rouge_scorer.RougeScorer(KINDS, tokenizer=_Words()).score(reference, prediction)
+    assert_same(rouge(prediction, reference, "en"), english)
+    assert_same(rouge(prediction, reference, "zh"), characters)
+    assert_same(rouge(prediction, reference, "zh", units="words"), words)
+    for kind, score in rouge(prediction, reference, "en").items():
+        assert score.fmeasure == pytest.approx(english[kind].fmeasure, abs=1e-12)

@@ -8,10 +8,12 @@ import pytest
 from mulmed.errors import MulmedError
 from mulmed.evaluation import score
 from mulmed.evaluation.measure import METRICS, cut, measure
+from mulmed.evaluation.readability import readability
 from mulmed.recipe import Evaluation
 
 SETTINGS = Evaluation(resamples=200, confidence=0.9)
 ENGLISH = {"f1", "precision", "recall", "rouge1", "rouge2", "rougeL", "distinct1", "distinct2", "length"}
+GRADES = {"fkgl", "cli", "dcrs"}
 CHINESE = ENGLISH | {"rouge1_word", "rouge2_word", "rougeL_word"}
 
 
@@ -86,6 +88,7 @@ def test_every_model_language_task_and_metric_has_one_row_in_the_agreed_form() -
         for task in ("all", "qa", "summary")
         for metric in metrics
     }
+    expected |= {(model, "en", "summary", grade) for model in ("base", "mulmed") for grade in GRADES}
     keys = [(r["model"], r["language"], r["task"], r["metric"]) for r in scores["rows"]]
     assert sorted(keys) == sorted(expected)
     assert {tuple(r) for r in scores["rows"]} == {
@@ -94,7 +97,7 @@ def test_every_model_language_task_and_metric_has_one_row_in_the_agreed_form() -
     assert {r["n"] for r in scores["rows"] if r["task"] == "qa"} == {8}
     for r in scores["rows"]:
         assert r["low"] <= r["value"] <= r["high"]
-    assert list(scores["metrics"]) == [m for m in METRICS if m in CHINESE]
+    assert list(scores["metrics"]) == [m for m in METRICS if m in CHINESE | GRADES]
     assert all(set(m) == {"name", "definition", "better"} for m in scores["metrics"].values())
     assert (scores["confidence"], scores["resamples"]) == (0.9, 200)
     compared = {
@@ -215,24 +218,73 @@ def test_one_question_shows_no_difference_however_large() -> None:
     assert set(spans.values()) == {(0.0, 1.0)}
 
 
-def test_holm_spans_models_and_tasks_of_one_language_and_metric() -> None:
+def test_holm_spans_pairs_and_tasks_of_one_language_and_metric() -> None:
     scores = score.score_answers(rows(("base", "a", "b"), each=30), SETTINGS, seed=1)
     family = [d for d in scores["differences"] if (d["language"], d["metric"]) == ("en", "f1")]
-    assert len(family) == 2 * 3
+    assert len(family) == 3 * 3
     smallest = min(family, key=lambda d: d["p"])
-    assert smallest["p_holm"] == pytest.approx(min(1.0, 6 * smallest["p"]))
+    assert smallest["p_holm"] == pytest.approx(min(1.0, 9 * smallest["p"]))
 
 
-def test_baseline_is_base_unless_named_or_absent() -> None:
-    def baselines(models: tuple[str, ...], baseline: str | None = None) -> set[str]:
+def test_every_two_models_are_compared_once_and_the_baseline_first() -> None:
+    def pairs(models: tuple[str, ...], baseline: str | None = None) -> list[tuple[str, str]]:
         found = score.score_answers(rows(models, each=3), SETTINGS, 1, baseline)["differences"]
-        return {d["baseline"] for d in found}
+        return list(dict.fromkeys((d["model"], d["baseline"]) for d in found))
 
-    assert baselines(("mulmed", "base")) == {"base"}
-    assert baselines(("crossla", "mulmed")) == {"crossla"}
-    assert baselines(("base", "crossla", "mulmed"), "crossla") == {"crossla"}
+    assert pairs(("mulmed", "base")) == [("mulmed", "base")]
+    assert pairs(("crossla", "mulmed")) == [("mulmed", "crossla")]
+    three = ("base", "crossla", "mulmed")
+    assert pairs(three) == [("crossla", "base"), ("mulmed", "base"), ("mulmed", "crossla")]
+    assert pairs(three, "crossla") == [("base", "crossla"), ("mulmed", "crossla"), ("mulmed", "base")]
     with pytest.raises(MulmedError, match="bas3"):
-        baselines(("base", "mulmed"), "bas3")
+        pairs(("base", "mulmed"), "bas3")
+
+
+def test_slices_by_source_and_by_thirds_of_the_references_length() -> None:
+    answers = []
+    for number in range(9):
+        reference = " ".join(f"w{k}" for k in range(number + 1))
+        answer = reference if number < 3 else "other"
+        answers.append({**row("m", f"q:{number}", answer, reference, "en", "qa"), "source": "ab"[number % 2]})
+    found = {
+        (r["by"], r["slice"]): (r["value"], r["n"])
+        for r in score.score_answers(answers, SETTINGS, seed=1)["slices"]
+        if r["metric"] == "f1"
+    }
+    assert found == {
+        ("source", "a"): (2 / 5, 5),
+        ("source", "b"): (1 / 4, 4),
+        ("reference length", "short"): (1.0, 3),
+        ("reference length", "middle"): (0.0, 3),
+        ("reference length", "long"): (0.0, 3),
+    }
+
+
+def test_one_source_and_one_length_make_no_slices() -> None:
+    answers = [{**row("m", f"q:{i}", "rest", "rest", "en", "qa"), "source": "a"} for i in range(3)]
+    assert score.score_answers(answers, SETTINGS, seed=1)["slices"] == []
+
+
+def test_readability_is_graded_in_english_lay_summaries_alone_and_empty_ones_have_none() -> None:
+    text = "The cell makes a protein. It keeps the heart healthy."
+    answers = [
+        row("m", "q:1", text, text, "en", "summary"),
+        row("m", "q:2", "", text, "en", "summary"),
+        row("m", "q:3", text, text, "en", "qa"),
+        row("m", "q:4", "多喝水。", "多喝水。", "zh", "summary"),
+    ]
+    scores = score.score_answers(answers, SETTINGS, seed=1)
+    graded = [r for r in scores["rows"] if r["metric"] == "fkgl"]
+    assert [(r["language"], r["task"], r["n"]) for r in graded] == [("en", "summary", 1)]
+    grade = readability(text)["fkgl"]
+    assert graded[0]["value"] == pytest.approx(grade)
+    assert graded[0]["low"] <= grade <= graded[0]["high"]
+    of_references = {
+        (r["language"], r["task"], r["metric"]): (r["value"], r["n"]) for r in scores["references"]
+    }
+    assert of_references["en", "summary", "fkgl"] == (pytest.approx(grade), 2)
+    assert of_references["en", "all", "length"] == (10.0, 3)
+    assert ("en", "all", "fkgl") not in of_references
 
 
 def test_models_without_a_common_question_are_refused() -> None:

@@ -83,15 +83,46 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def care_document() -> dict[str, Any]:
-    """care.json: rates that tell speakers, categories and languages apart."""
+    """care.json: rates that tell speakers, categories and languages apart; mulmed greets more than the doctors."""
+    speakers = ("reference", *MODELS)
     rates = [
         {"speaker": speaker, "language": language, "category": category, "n": 6, "rate": rate, "low": rate / 2, "high": rate * 2}
         for j, language in enumerate(TASKS)
-        for i, speaker in enumerate(("reference", *MODELS))
-        for k, category in enumerate(("courtesy", "comfort"))
+        for i, speaker in enumerate(speakers)
+        for k, category in enumerate(("greeting", "blame"))
         for rate in (10.0 * (i + 1) + k + j / 2,)
     ]  # fmt: skip
-    return {"rates": rates, "categories": {"courtesy": "thanks", "comfort": "reassurance"}}
+    differences = [
+        {"model": model, "against": "reference", "language": language, "category": category, "difference": 1.0,
+         "low": 0.5 if (model, category) == ("mulmed", "greeting") else -0.5,
+         "high": -0.1 if (model, category) == ("crossla", "blame") else 1.5}
+        for model in MODELS
+        for language in TASKS
+        for category in ("greeting", "blame")
+    ]  # fmt: skip
+    words = [
+        {
+            "speaker": speaker,
+            "language": language,
+            "word": word,
+            "count": 40 - 3 * k + i,
+            "category": category,
+        }
+        for language, listed in (("en", ("hello", "rest", "doctor")), ("zh", ("您好", "休息", "医生")))
+        for i, speaker in enumerate(speakers)
+        for k, (word, category) in enumerate(zip(listed, ("greeting", None, "clinical"), strict=True))
+    ]
+    return {
+        "rates": rates,
+        "differences": differences,
+        "categories": {"greeting": "words that open", "blame": "anti-pattern: the patient at fault"},
+        "words": words,
+        "volumes": [{"speaker": s, "language": language, "words": 400} for s in speakers for language in TASKS],
+        "distinctive": [
+            {"speaker": "mulmed", "against": "reference", "language": "zh", "word": word, "z": 3.0, "count": 9, "count_other": 1}
+            for word in ("希望", "放心")
+        ],
+    }  # fmt: skip
 
 
 def scores_document(gain: dict[str, tuple[float, float, float]] | None = None) -> dict[str, Any]:
@@ -131,7 +162,14 @@ def scores_document(gain: dict[str, tuple[float, float, float]] | None = None) -
         "failed": {"base": 0, "crossla": 1, "mulmed": 0},
         "leaked_special_tokens": dict.fromkeys(MODELS, 0),
         "differences": differences,
-    }
+        "slices": [
+            {"model": model, "language": "zh", "by": "source", "slice": source, "metric": "f1",
+             "value": 0.1 * (i + 1) + 0.01 * j, "low": 0.05, "high": 0.6, "n": 7 + j}
+            for i, model in enumerate(MODELS)
+            for j, source in enumerate(("好大夫", "cmtmedqa"))
+        ],
+        "references": [{"language": "en", "task": "qa", "metric": "length", "value": 103.84, "n": 40}],
+    }  # fmt: skip
 
 
 FUNNEL = {

@@ -100,9 +100,17 @@ def test_main_table_equals_scores_json(built: Path, page: Parsed) -> None:
 
 
 def test_every_score_of_the_file_is_on_the_page(built: Path, page: Parsed) -> None:
-    rows = orjson.loads((built / "out/scores.json").read_bytes())["rows"]
+    scores = orjson.loads((built / "out/scores.json").read_bytes())
     shown = Counter(value for value, _ in page.numbers_in("All measures"))
-    assert shown == Counter(row["value"] for row in rows)
+    assert shown == Counter(row["value"] for row in scores["rows"] + scores["references"])
+    assert (103.84, "103.8") in page.numbers_in("All measures")
+
+
+def test_every_source_has_its_scores(page: Parsed) -> None:
+    shown = page.numbers_in("Scores by source")
+    assert [value for value, _ in shown if value < 1] == pytest.approx([0.1, 0.2, 0.3, 0.11, 0.21, 0.31])
+    assert [text for value, text in shown if value > 1] == ["7", "7", "7", "8", "8", "8"]
+    assert "Chinese, source: cmtmedqa" in page.text
 
 
 def test_differences_are_those_of_the_file(page: Parsed) -> None:
@@ -180,7 +188,7 @@ def test_accessible_structure(page: Parsed) -> None:
     assert tags["caption"] == tags["table"] > 10
     assert all(a.get("scope") for t, a in page.tags if t == "th")
     pictures = [a for t, a in page.tags if t == "svg"]
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
     levels = [int(t[1]) for t, _ in page.tags if re.fullmatch("h[1-6]", t)]
     assert all(below - above <= 1 for above, below in pairwise(levels))
@@ -237,7 +245,7 @@ def test_same_inputs_same_bytes(built: Path, run: ReportInputs, tmp_path: Path) 
     assert first.keys() == second.keys()
     assert set(first) == {"index.html", "scores.json"} | {
         f"figures/{name}.{kind}"
-        for name in ("scores", "funnel", "loss", "lengths")
+        for name in ("scores", "funnel", "loss", "lengths", "words")
         for kind in ("svg", "png")
     }
     assert [name for name in first if first[name] != second[name]] == []
@@ -329,16 +337,36 @@ def test_evaluations_own_scores_are_understood(run: ReportInputs, tmp_path: Path
     files = [folder / "answers.jsonl" for folder in run.generations.values()]
     document = write_scores(files, run.evaluation, run.recipe.evaluation, seed=1)
     shown = rebuild(run, tmp_path / "out").numbers_in("All measures")
-    assert sorted(value for value, _ in shown) == sorted(row["value"] for row in document["rows"])
+    assert sorted(value for value, _ in shown) == sorted(
+        row["value"] for row in document["rows"] + document["references"]
+    )
 
 
 def test_words_of_care_name_the_doctors_and_every_model(run: ReportInputs) -> None:
-    from mulmed.report.tables import care_table
+    from mulmed.report.care_tables import care_table, distinctive_table
 
     care = orjson.loads((run.evaluation / "care.json").read_bytes())
     table = care_table(care, ("base", "mulmed"))
+    assert table.columns == ("Words of", "doctors (reference)", "base", "mulmed")
     english, chinese = table.groups
-    assert [row[0].text for row in english.rows] == ["doctors (reference)", "base", "mulmed"]
-    assert [cell.text for cell in english.rows[2][1:]] == ["40.0", "41.0"]
-    assert chinese.rows[0][2].text == "11.5"
-    assert chinese.rows[0][2].notes == ("5.8 to 23.0",)
+    assert [row[0].text for row in english.rows] == ["Greeting", "Blame"]
+    assert [[cell.text for cell in row[1:]] for row in english.rows] == [
+        ["10.0", "20.0", "40.0"],
+        ["11.0", "21.0", "41.0"],
+    ]
+    assert chinese.rows[1][1].text == "11.5"
+    assert [cell.notes[1:] for cell in english.rows[0][1:]] == [(), (), ("higher",)]
+    lower = care_table(care, ("crossla",)).groups[0].rows[1][2]
+    assert lower.notes == ("15.5 to 62.0", "lower")
+    told = distinctive_table(care, ("base", "mulmed"))
+    assert told is not None
+    assert [[cell.text for cell in row] for row in told.groups[0].rows] == [
+        ["base", "none", "none"],
+        ["mulmed", "希望、放心", "none"],
+    ]
+
+
+def test_the_words_of_model_and_doctors_are_drawn_in_both_languages(built: Path, page: Parsed) -> None:
+    drawn = (built / "out/figures/words.svg").read_text("utf-8")
+    assert drawn.count("<use") + drawn.count("<path") > 100  # letters are paths
+    assert "how often in 1,000 words" in page.text

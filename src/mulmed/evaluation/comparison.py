@@ -32,6 +32,7 @@ class Question:
     language: str
     task: str
     reference: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def compare(answers: Iterable[Mapping[str, Any]]) -> Comparison:
     Raises:
         MulmedError: there is no answer; a row lacks a field or has an unknown status; a model answers a
             question twice, or not at all (a failed answer must say so), or gave no answer that succeeded; two
-            models disagree on a question's reference, language or task; a reference has no word to score by.
+            models disagree on a question's reference, language, task or source; a reference has no word to score by.
     """
     questions: dict[str, Question] = {}
     found: dict[tuple[str, str], str | None] = {}
@@ -70,7 +71,7 @@ def compare(answers: Iterable[Mapping[str, Any]]) -> Comparison:
         where = f"model {model}, question {question.id}"
         if known != question:
             raise MulmedError(
-                "Two models were asked different questions under one id: reference, language or task differ.",
+                "Two models were asked different questions under one id: reference, language, task or source differ.",
                 where=where,
                 remedy="Generate all compared models' answers from the same corpus.",
             )
@@ -119,7 +120,9 @@ def _parse(row: Mapping[str, Any]) -> tuple[str, Question, str | None]:
             where=where,
             remedy="Generate the answers anew.",
         )
-    question = Question(row["id"], row["language"], row["task"], row["reference"])
+    question = Question(
+        row["id"], row["language"], row["task"], row["reference"], str(row.get("source") or "")
+    )
     return row["model"], question, row["answer"] if answered else None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from mulmed.evaluation.metric import Metric
 from mulmed.evaluation.significance import Floats
+from mulmed.evaluation.tokenize import tokens
 
 _SHARE = (
     "over the total number of generated tokens, over the model's whole output (Li et al. 2016; neither a "
@@ -55,7 +56,7 @@ class Distinct:
     influences: Floats
 
 
-def distinct(answers: Answers, n: int, budget: int) -> Distinct:
+def distinct_within(answers: Answers, n: int, budget: int) -> Distinct:
     """Distinct-n of the first ``budget`` tokens of ``answers``, with each answer's influence on it.
 
     The influence is the jackknife's (Efron and Tibshirani 1993, ch. 11) at a fixed number of tokens: were an
@@ -75,6 +76,26 @@ def distinct(answers: Answers, n: int, budget: int) -> Distinct:
     total = max(1.0, float(lengths.sum()))
     alone = np.bincount(np.fromiter(holder.values(), dtype=np.int64), minlength=several + 1)[:several]
     return Distinct(len(holder) / total, (alone - lengths * (alone.sum() / total)) / total)
+
+
+def distinct(texts: Sequence[str], n: int, language: str, budget: int | None = None) -> float:
+    """Distinct-n of a model's whole output (Li et al. 2016): distinct n-grams over the number of tokens.
+
+    Not over the number of n-grams, as many implementations have it, nor a mean over texts. n-grams do not reach from one text
+    into the next.
+
+    Args:
+        texts: the model's answers.
+        n: 1 for words (characters in Chinese), 2 for pairs, and so on.
+        language: ISO 639-1 code; one rule cuts all languages.
+        budget: only the first so many tokens, for a comparison with models that say less. ``None``: all.
+
+    Returns:
+        A share of 0 to 1; 0 for texts without any token.
+    """
+    del language
+    answers = [tokens(text) for text in texts]
+    return distinct_within(answers, n, sum(map(len, answers)) if budget is None else budget).value
 
 
 def standard_error(influences: Floats, budget: int) -> float:

@@ -1,26 +1,24 @@
-"""Humanistic care in words: how often answers speak of courtesy and comfort, beside clinical terms.
+"""Humanistic care in words: how often answers greet, acknowledge, reassure, warn and guide, beside clinical terms.
 
 The paper (3.4, Figure 5) shows the frequent words of its model's answers, cut by jieba and nltk, and reads
 care out of some of them. A count alone shows nothing, so here it is a rate with an interval, set against the
-doctors' own answers to the same questions. It counts words; it does not judge whether they were meant or
-fitting, which is the ethics review's part.
+doctors' own answers to the same questions and against the other models'. It counts words; it does not judge whether
+they were meant or fitting, which is the ethics review's part.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from mulmed import recipe
 from mulmed.evaluation.comparison import Comparison, compare
-from mulmed.evaluation.lexicon import CATEGORIES, FUNCTION_WORDS, LEXICON, Category
+from mulmed.evaluation.keywords import content_words, distinctive_words, frequent_words, spoken_words
+from mulmed.evaluation.lexicon import CATEGORIES, languages, lexicon
 from mulmed.evaluation.significance import Floats, bootstrap_means, interval
-from mulmed.evaluation.tokenize import jieba_words, normalize
 
 #: The speaker of the reference answers.
 DOCTORS = "reference"
@@ -28,39 +26,8 @@ DOCTORS = "reference"
 TASKS = ("qa", "dialogue")
 
 
-def spoken_words(text: str, language: str) -> list[str]:
-    """Words as the paper counts them: jieba's in Chinese, nltk's in English ("don't" and "x-ray" are one)."""
-    if language == "zh":
-        return jieba_words(text)
-    return [word for word in _english().tokenize(_plain(text)) if any(map(str.isalnum, word))]
-
-
-@cache
-def _english() -> Any:
-    from nltk.tokenize import TweetTokenizer  # needs no downloaded data and keeps contractions whole
-
-    return TweetTokenizer()
-
-
-def _plain(text: str) -> str:
-    return normalize(text).replace("’", "'")
-
-
-@cache
-def _pattern(language: str, category: Category) -> re.Pattern[str]:
-    # The longest phrase first: 早日康复 counts once, and "don't worry" before anything inside it.
-    phrases = sorted(LEXICON[language][category].split(", "), key=lambda phrase: (-len(phrase), phrase))
-    either = "|".join(map(re.escape, phrases))
-    return re.compile(either if language == "zh" else rf"(?<![\w-])(?:{either})(?![\w-])")
-
-
-def phrase_count(text: str, language: str, category: Category) -> int:
-    """Phrases of the lexicon's ``category`` in a text, not counting one inside another."""
-    return len(_pattern(language, category).findall(_plain(text)))
-
-
 def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed: int) -> dict[str, Any]:
-    """Rates of courteous, comforting and clinical phrases, and the frequent words, by speaker.
+    """Rates of the lexicon's phrases, the frequent words and the distinctive ones, by speaker.
 
     Args:
         answers: rows of ``answers.jsonl`` of all models. Counted are questions to doctors (tasks ``qa`` and
@@ -68,10 +35,11 @@ def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed
 
     Returns:
         ``rates``: phrases a 1,000 words, over all answers together, for every model and for ``reference``,
-        the doctors. ``differences``: model minus doctors, on the same questions. Intervals are percentile
-        bootstraps over questions. ``words``: the 100 most frequent words of each, most frequent first, with
-        the category of those in the lexicon. ``categories``: what each holds. ``languages_without_lexicon``:
-        those left out.
+        the doctors. ``differences``: one speaker's rate minus another's (``model``, ``against``) on the same questions: every
+        model against the doctors, then every two models. Intervals are percentile bootstraps over questions. ``words``: the
+        100 most frequent words of each, most frequent first, with the category of those in the lexicon. ``distinctive``: the
+        words that are most a speaker's against another, both ways round, by log-odds with a prior (see :mod:`.keywords`).
+        ``volumes``: each speaker's number of words. ``categories``: what each holds. ``languages_without_lexicon``: those left out.
 
     Raises:
         MulmedError: see :func:`mulmed.evaluation.comparison.compare`.
@@ -80,8 +48,10 @@ def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed
     rates: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     words: list[dict[str, Any]] = []
-    languages = sorted({question.language for question in comparison.questions})
-    for language in filter(LEXICON.__contains__, languages):
+    distinctive: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    spoken = sorted({question.language for question in comparison.questions})
+    for language in filter(languages().__contains__, spoken):
         texts = _texts(comparison, language)
         if not texts[DOCTORS]:
             continue
@@ -90,15 +60,30 @@ def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed
         rates += found
         differences += compared
         for who, own in said.items():
+            volumes.append({"speaker": who, "language": language, "words": sum(map(len, own))})
             words += [{"speaker": who, "language": language, **w} for w in frequent_words(own, language)]
+        counts = {who: content_words(own, language) for who, own in said.items()}
+        for one, other in _pairs(list(texts)):
+            for who, against in ((one, other), (other, one)):
+                key = {"speaker": who, "against": against, "language": language}
+                distinctive += [{**key, **w} for w in distinctive_words(counts[who], counts[against])]
     return {
         "rates": rates,
         "differences": differences,
         "words": words,
+        "distinctive": distinctive,
+        "volumes": volumes,
         "categories": dict(CATEGORIES),
         "confidence": settings.confidence,
-        "languages_without_lexicon": [language for language in languages if language not in LEXICON],
+        "languages_without_lexicon": [language for language in spoken if language not in languages()],
     }
+
+
+def _pairs(speakers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every model against the doctors, then every later model against every earlier one."""
+    models = [who for who in speakers if who != DOCTORS]
+    yield from ((model, DOCTORS) for model in models)
+    yield from ((later, earlier) for earlier, later in combinations(models, 2))
 
 
 def _texts(comparison: Comparison, language: str) -> dict[str, list[str]]:
@@ -127,8 +112,8 @@ def _rates(
     counts = np.array(
         [
             [
-                [len(words), *(phrase_count(text, language, c) for c in CATEGORIES)]
-                for text, words in zip(texts[who], said[who], strict=True)
+                [len(words), *(count[category] for category in CATEGORIES)]
+                for words, count in zip(said[who], map(lexicon(language).count, texts[who]), strict=True)
             ]
             for who in texts
         ],
@@ -139,17 +124,26 @@ def _rates(
     samples = _per_thousand(means.reshape(-1, *counts.shape[1:]))
     values = _per_thousand(counts.mean(axis=0)[None])[0]
     low, high = interval(samples, settings.confidence)
-    apart_low, apart_high = interval(samples - samples[:, :1], settings.confidence)
-    rates, differences = [], []
-    for s, speaker in enumerate(texts):
-        for c, category in enumerate(CATEGORIES):
-            key = {"language": language, "category": category}
-            ends = {"low": float(low[s, c]), "high": float(high[s, c]), "n": len(counts)}
-            rates.append({"speaker": speaker, **key, "rate": float(values[s, c]), **ends})
-            if speaker != DOCTORS:
-                apart = {"low": float(apart_low[s, c]), "high": float(apart_high[s, c])}
-                difference = float(values[s, c] - values[0, c])
-                differences.append({"model": speaker, **key, "difference": difference, **apart})
+    speakers, categories = list(texts), list(CATEGORIES)
+    rates = [
+        {
+            "speaker": speaker, "language": language, "category": category, "rate": float(values[s, c]),
+            "low": float(low[s, c]), "high": float(high[s, c]), "n": len(counts),
+        }
+        for s, speaker in enumerate(speakers)
+        for c, category in enumerate(categories)
+    ]  # fmt: skip
+    differences = []
+    for one, other in _pairs(speakers):
+        a, b = speakers.index(one), speakers.index(other)
+        low, high = interval(samples[:, a] - samples[:, b], settings.confidence)
+        differences += [
+            {
+                "model": one, "against": other, "language": language, "category": category,
+                "difference": float(values[a, c] - values[b, c]), "low": float(low[c]), "high": float(high[c]),
+            }
+            for c, category in enumerate(categories)
+        ]  # fmt: skip
     return rates, differences
 
 
@@ -158,22 +152,3 @@ def _per_thousand(counts: Floats) -> Floats:
     words = counts[..., :1]
     rate: Floats = 1000 * counts[..., 1:] / np.where(words > 0, words, np.inf)
     return rate
-
-
-def frequent_words(answers: Sequence[Sequence[str]], language: str, top: int = 100) -> list[dict[str, Any]]:
-    """The ``top`` most frequent of the answers' words: ``word``, ``count``, and ``category`` or ``None``.
-
-    Left out are function words, numbers and, in Chinese, words of one character. Ties go by the alphabet.
-    """
-    ignored = frozenset(FUNCTION_WORDS[language].split())
-    counts = Counter(
-        word
-        for words in answers
-        for word in words
-        if word not in ignored and not word[0].isdigit() and len(word) > 1
-    )
-    known = {
-        phrase: category for category in CATEGORIES for phrase in LEXICON[language][category].split(", ")
-    }
-    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:top]
-    return [{"word": word, "count": count, "category": known.get(word)} for word, count in ranked]

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from mulmed.evaluation.metric import Metric
+from mulmed.evaluation.tokenize import tokens
 
 _OVERLAP = (
     "Tokens are counted as a multiset (a token shared twice needs two on each side), after Rajpurkar et al. "
@@ -36,6 +37,11 @@ class Score:
     recall: float
     f1: float
 
+    @property
+    def fmeasure(self) -> float:
+        """``f1``, by the name it goes by in ROUGE."""
+        return self.f1
+
 
 def from_counts(shared: int, answer: int, reference: int) -> Score:
     """Score of ``shared`` matching units out of ``answer`` and ``reference``; 0 where a side has none."""
@@ -58,3 +64,16 @@ def token_score(answer: Sequence[str], reference: Sequence[str]) -> Score:
     if not answer and not reference:
         return Score(1.0, 1.0, 1.0)
     return from_counts(shared_count(answer, reference), len(answer), len(reference))
+
+
+def token_f1(prediction: str, reference: str, language: str) -> Score:
+    """Token precision, recall and F1 of one answer, as reports average them (see :data:`METRICS`).
+
+    Args:
+        prediction: the answer scored.
+        reference: the answer it is held against.
+        language: ISO 639-1 code. The rule that cuts texts into tokens serves every language alike; named, so that all
+            measures are called alike.
+    """
+    del language
+    return token_score(tokens(prediction), tokens(reference))

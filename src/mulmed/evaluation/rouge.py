@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rapidfuzz.distance import LCSseq
 
 from mulmed.evaluation.fscore import Score, from_counts, shared_count
 from mulmed.evaluation.metric import Metric
+from mulmed.evaluation.tokenize import jieba_words, stemmed_words, tokens
 
 _KINDS = {
     "1": "share of single tokens in common",
@@ -44,3 +46,35 @@ def rouge_l(answer: Sequence[str], reference: Sequence[str]) -> Score:
     codes: dict[str, int] = {}
     a, r = ([codes.setdefault(token, len(codes)) for token in side] for side in (answer, reference))
     return from_counts(LCSseq.similarity(a, r), len(a), len(r))
+
+
+def rouge_tokens(text: str, language: str) -> list[str]:
+    """Tokens that ROUGE compares: stems in English, single characters in Chinese, words elsewhere."""
+    return stemmed_words(text) if language == "en" else tokens(text)
+
+
+def scores(answer: Sequence[str], reference: Sequence[str]) -> dict[str, Score]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L of token lists, under ``rouge1``, ``rouge2`` and ``rougeL``."""
+    return {
+        "rouge1": rouge_n(answer, reference, 1),
+        "rouge2": rouge_n(answer, reference, 2),
+        "rougeL": rouge_l(answer, reference),
+    }
+
+
+def rouge(
+    prediction: str, reference: str, language: str, units: Literal["default", "words"] = "default"
+) -> dict[str, Score]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L of one answer, each with ``precision``, ``recall`` and ``fmeasure``.
+
+    English equals ``rouge_score`` with its stemmer.
+
+    Args:
+        prediction: the answer scored.
+        reference: the answer it is held against.
+        language: ISO 639-1 code; decides how texts are cut, see :func:`rouge_tokens`.
+        units: ``words`` cuts Chinese by jieba; other languages are by words already.
+    """
+    if units == "words" and language == "zh":
+        return scores(jieba_words(prediction), jieba_words(reference))
+    return scores(rouge_tokens(prediction, language), rouge_tokens(reference, language))

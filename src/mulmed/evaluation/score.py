@@ -10,7 +10,7 @@ import orjson
 
 from mulmed import recipe
 from mulmed.evaluation.comparison import Comparison, compare, read_answers
-from mulmed.evaluation.measure import cut, measure
+from mulmed.evaluation.measure import cut, describe, measure
 from mulmed.evaluation.summary import Scored, Scores, summarize
 
 
@@ -26,14 +26,16 @@ def score_answers(
         answers: rows of ``answers.jsonl``, of all models together.
         settings: number of resamples and confidence of the intervals.
         seed: of all random draws; equal inputs give equal scores in whatever order the rows come.
-        baseline: the model the others are compared with; default ``base`` if there is one, else the first.
+        baseline: the model the others are compared with first; default ``base`` if there is one, else the first.
 
     Returns:
         ``rows``: value and interval of every model, language, task and metric, over the model's answers
         that did not fail (distinct-n: over the questions that no model failed).
-        ``differences``: model minus baseline over the questions that no model failed; ``p`` by approximate
-        randomisation (distinct-n: jackknife), ``p_holm`` the same adjusted by Holm's method over all models
+        ``differences``: model minus baseline for every pair of models, over the questions that no model failed; ``p`` by
+        approximate randomisation (distinct-n: jackknife), ``p_holm`` the same adjusted by Holm's method over all pairs
         and tasks of one language and metric.
+        ``slices``: values as in ``rows``, by source and by the reference's length (its third among the language's).
+        ``references``: means over the reference answers of what needs no second text (length, readability).
         A single question tells nothing of spread: its intervals are as wide as the metric allows.
         ``groups``: questions asked, questions that no model failed, token budget of distinct-n.
         ``failed``, ``leaked_special_tokens``: number of answers, by model.
@@ -50,7 +52,14 @@ def score_answers(
 def write_scores(
     answers_files: Sequence[Path], out: Path, settings: recipe.Evaluation, seed: int
 ) -> dict[str, Any]:
-    """Score ``answers.jsonl`` files into ``out/scores.json`` and ``out/scores_per_question.jsonl``.
+    """Score ``answers.jsonl`` files, as :func:`write_scores_of` does their rows."""
+    return write_scores_of(read_answers(answers_files), out, settings, seed)
+
+
+def write_scores_of(
+    answers: Sequence[Mapping[str, Any]], out: Path, settings: recipe.Evaluation, seed: int
+) -> dict[str, Any]:
+    """Score answers into ``out/scores.json`` and ``out/scores_per_question.jsonl``.
 
     Numbers are rounded to 6 digits; equal answers give equal bytes, in whatever order their rows come as long
     as the models' order is the same. Neither file holds any text of a question or an answer.
@@ -58,14 +67,14 @@ def write_scores(
     Returns:
         What ``scores.json`` holds; see :func:`score_answers`, also for the errors raised.
     """
-    comparison = compare(read_answers(answers_files))
+    comparison = compare(answers)
     scores = _score_all(comparison)
     summary: dict[str, Any] = _rounded(summarize(comparison, scores, settings, seed, None))
     out.mkdir(parents=True, exist_ok=True)
     with (out / "scores_per_question.jsonl").open("wb") as file:
         for question in comparison.questions:
             for model in comparison.models:
-                if scored := scores.get((model, question.id)):
+                if scored := scores.answers.get((model, question.id)):
                     key = {"id": question.id, "language": question.language, "task": question.task}
                     row = _rounded({**key, "model": model, **scored.values})
                     file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
@@ -77,15 +86,17 @@ def write_scores(
 
 
 def _score_all(comparison: Comparison) -> Scores:
-    scores = {}
+    answers: dict[tuple[str, str], Scored] = {}
+    references: dict[str, Mapping[str, float]] = {}
     for question in comparison.questions:
-        reference = cut(question.reference, question.language)
+        reference = cut(question.reference, question.language, question.task)
+        references[question.id] = describe(reference)
         for model in comparison.models:
             answer = comparison.answers.get((model, question.id))
             if answer is not None:
-                own = cut(answer, question.language)
-                scores[model, question.id] = Scored(own.plain, measure(own, reference))
-    return scores
+                own = cut(answer, question.language, question.task)
+                answers[model, question.id] = Scored(own.plain, measure(own, reference))
+    return Scores(answers, references)
 
 
 def _rounded(value: Any) -> Any:

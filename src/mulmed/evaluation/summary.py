@@ -6,8 +6,9 @@ each question counting once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from mulmed import recipe
 from mulmed.corpus.record import TASKS
 from mulmed.errors import MulmedError
-from mulmed.evaluation import diversity
+from mulmed.evaluation import diversity, readability
 from mulmed.evaluation.comparison import Comparison, Question
 from mulmed.evaluation.measure import METRICS
 from mulmed.evaluation.significance import Floats, bootstrap_means, holm, interval, randomisation_p
@@ -29,16 +30,24 @@ class Scored:
     values: Mapping[str, float]
 
 
-#: By (model, question id); failed answers have no entry.
-Scores = Mapping[tuple[str, str], Scored]
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was measured of every question.
+
+    Attributes:
+        answers: by (model, question id); failed answers have no entry.
+        references: of the reference answers, what needs no second text; by question id.
+    """
+
+    answers: Mapping[tuple[str, str], Scored]
+    references: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The questions of one language and one task (or all), and how to draw from them."""
+    """Questions that are summed up together, what they have in common, and how to draw from them."""
 
-    language: str
-    task: str
+    key: Mapping[str, str]
     questions: Sequence[Question]
     settings: recipe.Evaluation
     seed: int
@@ -46,10 +55,6 @@ class _Group:
     def rng(self) -> np.random.Generator:
         """A fresh generator, the same for every model and group: equal answers have equal intervals."""
         return np.random.default_rng(self.seed % 2**32)
-
-    @property
-    def key(self) -> dict[str, str]:
-        return {"language": self.language, "task": self.task}
 
 
 def summarize(
@@ -65,44 +70,49 @@ def summarize(
             where="baseline",
             remedy=f"Name one of {', '.join(models)}.",
         )
+    pairs = _pairs(models, baseline)
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     groups: list[dict[str, Any]] = []
     for group in _groups(comparison.questions, settings, seed):
         asked = [question.id for question in group.questions]
-        common = [id for id in asked if all((model, id) in scores for model in models)]
-        if not common and group.task == "all":
+        common = [id for id in asked if all((model, id) in scores.answers for model in models)]
+        if not common and group.key["task"] == "all":
             raise MulmedError(
                 "A language has no question that every model answered, so its models cannot be compared.",
-                where=f"language {group.language}",
+                where=f"language {group.key['language']}",
                 remedy="See the errors in the answers.jsonl files and generate the failed answers again.",
             )
-        outputs = {model: [scores[model, id].tokens for id in _shuffled(common, group)] for model in models}
+        order = _shuffled(common, group)
+        outputs = {model: [scores.answers[model, id].tokens for id in order] for model in models}
         budget = diversity.token_budget(list(outputs.values()))
         groups.append(
             {**group.key, "questions": len(asked), "common": len(common), "distinct_budget": budget}
         )
         distinct = {
-            (model, n): diversity.distinct(outputs[model], n, budget) for model in models for n in (1, 2)
+            (model, n): diversity.distinct_within(outputs[model], n, budget)
+            for model in models
+            for n in (1, 2)
         }
         for model in models:
-            rows += _mean_rows(group, model, [scores[model, id] for id in asked if (model, id) in scores])
+            rows += _mean_rows(group, model, scores)
             rows += [_distinct_row(group, model, n, distinct[model, n], budget) for n in (1, 2) if common]
-        for model in models:
-            if model == baseline or not common:
-                continue
-            pairs = [(scores[model, id], scores[baseline, id]) for id in common]
-            found = _mean_differences(group, pairs)
+        for model, other in pairs if common else ():
+            found = _mean_differences(
+                group, [(scores.answers[model, id].values, scores.answers[other, id].values) for id in common]
+            )
             found += [
-                _distinct_difference(group, n, distinct[model, n], distinct[baseline, n], budget)
-                for n in (1, 2)
+                _distinct_difference(group, n, distinct[model, n], distinct[other, n], budget) for n in (1, 2)
             ]
-            differences += [{"model": model, "baseline": baseline, **group.key, **d} for d in found]
+            differences += [{"model": model, "baseline": other, **group.key, **d} for d in found]
     _adjust(differences)
+    slices = _slices(comparison.questions, scores, settings, seed)
     used = {row["metric"] for row in rows}
     return {
         "rows": rows,
         "differences": differences,
+        "slices": [row for group in slices for model in models for row in _mean_rows(group, model, scores)],
+        "references": _reference_rows(_groups(comparison.questions, settings, seed), scores),
         "groups": groups,
         "metrics": {name: asdict(metric) for name, metric in METRICS.items() if name in used},
         "confidence": settings.confidence,
@@ -112,15 +122,59 @@ def summarize(
     }
 
 
+def _pairs(models: Sequence[str], baseline: str) -> list[tuple[str, str]]:
+    """Every two models once: first each against the baseline, then the later of two against the earlier."""
+    others = [model for model in models if model != baseline]
+    return [(model, baseline) for model in others] + [(b, a) for a, b in combinations(others, 2)]
+
+
 def _groups(questions: Sequence[Question], settings: recipe.Evaluation, seed: int) -> list[_Group]:
     groups = []
     for language in sorted({question.language for question in questions}):
         own = [question for question in questions if question.language == language]
         present = {question.task for question in own}
         tasks = [*(t for t in TASKS if t in present), *sorted(present.difference(TASKS))]
-        groups.append(_Group(language, "all", own, settings, seed))
-        groups += [_Group(language, t, [q for q in own if q.task == t], settings, seed) for t in tasks]
+        for task in ("all", *tasks):
+            chosen = [question for question in own if task in ("all", question.task)]
+            groups.append(_Group({"language": language, "task": task}, chosen, settings, seed))
     return groups
+
+
+def _slices(
+    questions: Sequence[Question], scores: Scores, settings: recipe.Evaluation, seed: int
+) -> list[_Group]:
+    """The questions of each language by source, and by thirds of the reference's length; single slices are left out."""
+    groups = []
+    for language in sorted({question.language for question in questions}):
+        own = [question for question in questions if question.language == language]
+        lengths = {question.id: scores.references[question.id]["length"] for question in own}
+        short, long = np.quantile(list(lengths.values()), [1 / 3, 2 / 3])
+
+        def third(question: Question, lengths: Mapping[str, float] = lengths) -> str:
+            length = lengths[question.id]
+            return "short" if length <= short else "middle" if length <= long else "long"  # noqa: B023
+
+        for by, slice_of, order in (
+            ("source", lambda question: question.source, sorted({q.source for q in own})),
+            ("reference length", third, ["short", "middle", "long"]),
+        ):
+            parts = [(name, [q for q in own if slice_of(q) == name]) for name in order]
+            parts = [(name, chosen) for name, chosen in parts if chosen]
+            if len(parts) > 1:
+                groups += [
+                    _Group({"language": language, "by": by, "slice": name}, chosen, settings, seed)
+                    for name, chosen in parts
+                ]
+    return groups
+
+
+def _reference_rows(groups: Sequence[_Group], scores: Scores) -> list[dict[str, Any]]:
+    return [
+        {**group.key, "metric": name, "value": float(np.mean(values)), "n": len(values)}
+        for group in groups
+        for name in METRICS
+        if (values := _values([scores.references[q.id] for q in group.questions], name, group))
+    ]
 
 
 def _shuffled(ids: Sequence[str], group: _Group) -> list[str]:
@@ -128,41 +182,65 @@ def _shuffled(ids: Sequence[str], group: _Group) -> list[str]:
     return [ids[i] for i in group.rng().permutation(len(ids))]
 
 
-def _mean_rows(group: _Group, model: str, scored: Sequence[Scored]) -> list[dict[str, Any]]:
-    if not scored:
+def _values(measured: Sequence[Mapping[str, float]], name: str, group: _Group) -> list[float]:
+    """A metric's values where it could be measured. Grades of readability are means of lay summaries alone."""
+    if name in readability.METRICS and group.key.get("task") != "summary":
         return []
-    names = list(scored[0].values)
-    values = _matrix(scored, names)
-    means = values.mean(axis=0)
-    if len(scored) == 1:
-        low, high = np.zeros(len(names)), _reach(names, 2 * means)
-    else:
-        samples = bootstrap_means(values, group.settings.resamples, group.rng())
-        low, high = interval(samples, group.settings.confidence)
-    return [
-        _row(group, model, len(scored), name, *map(float, (means[i], low[i], high[i])))
-        for i, name in enumerate(names)
-    ]
+    return [values[name] for values in measured if name in values]
 
 
-def _mean_differences(group: _Group, pairs: Sequence[tuple[Scored, Scored]]) -> list[dict[str, Any]]:
-    names = list(pairs[0][0].values)
-    own, other = _matrix([a for a, _ in pairs], names), _matrix([b for _, b in pairs], names)
-    differences = own - other
-    if len(pairs) == 1:
-        high = _reach(names, (own + other)[0])
-        low = -high
-    else:
-        samples = bootstrap_means(differences, group.settings.resamples, group.rng())
-        low, high = interval(samples, group.settings.confidence)
-    p = randomisation_p(differences, group.settings.resamples, group.rng())
-    means = differences.mean(axis=0)
-    return [_difference(name, *map(float, (means[i], low[i], high[i], p[i]))) for i, name in enumerate(names)]
+def _mean_rows(group: _Group, model: str, scores: Scores) -> list[dict[str, Any]]:
+    found = [scores.answers[model, q.id].values for q in group.questions if (model, q.id) in scores.answers]
+    rows = []
+    for names, values in _columns(group, found):
+        means = values.mean(axis=0)
+        if len(values) == 1:
+            low, high = np.minimum(0, _reach(names, 2 * means)), np.maximum(0, _reach(names, 2 * means))
+        else:
+            samples = bootstrap_means(values, group.settings.resamples, group.rng())
+            low, high = interval(samples, group.settings.confidence)
+        rows += [
+            _row(group, model, len(values), name, *map(float, (means[i], low[i], high[i])))
+            for i, name in enumerate(names)
+        ]
+    return rows
+
+
+def _mean_differences(
+    group: _Group, pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]
+) -> list[dict[str, Any]]:
+    rows = []
+    differences = [{name: a[name] - b[name] for name in a if name in b} for a, b in pairs]
+    for names, values in _columns(group, differences):
+        if len(values) == 1:
+            ((own, other),) = [pair for pair, d in zip(pairs, differences, strict=True) if names[0] in d]
+            high = _reach(names, np.array([abs(own[name]) + abs(other[name]) for name in names]))
+            low = -high
+        else:
+            samples = bootstrap_means(values, group.settings.resamples, group.rng())
+            low, high = interval(samples, group.settings.confidence)
+        p = randomisation_p(values, group.settings.resamples, group.rng())
+        means = values.mean(axis=0)
+        rows += [
+            _difference(name, *map(float, (means[i], low[i], high[i], p[i]))) for i, name in enumerate(names)
+        ]
+    return rows
+
+
+def _columns(group: _Group, measured: Sequence[Mapping[str, float]]) -> Iterator[tuple[list[str], Floats]]:
+    """Metrics' names and (questions, metrics) values: those that every answer has, then the others one by one."""
+    columns = {name: values for name in METRICS if (values := _values(measured, name, group))}
+    whole = [name for name, values in columns.items() if len(values) == len(measured)]
+    if whole:
+        yield whole, np.array([columns[name] for name in whole], dtype=np.float64).T
+    for name, values in columns.items():
+        if name not in whole:
+            yield [name], np.array(values, dtype=np.float64)[:, None]
 
 
 def _reach(names: Sequence[str], longest: Floats) -> Floats:
-    """How far from zero a single question's value may lie: 1 for a share, ``longest`` for a length."""
-    return np.where(np.array(names) == "length", longest, 1.0)
+    """How far from zero a single question's value may lie: 1 for a share, ``longest`` for lengths and grades."""
+    return np.where(np.isin(names, ["length", *readability.METRICS]), longest, 1.0)
 
 
 def _distinct_row(
@@ -196,7 +274,7 @@ def _difference(metric: str, value: float, low: float, high: float, p: float) ->
 
 
 def _adjust(differences: list[dict[str, Any]]) -> None:
-    """Add ``p_holm``. One family is one language and metric: its models and tasks are tested side by side.
+    """Add ``p_holm``. One family is one language and metric: its pairs and tasks are tested side by side.
 
     Families across metrics would ask p-values for more digits than the resamples can give.
     """
@@ -206,7 +284,3 @@ def _adjust(differences: list[dict[str, Any]]) -> None:
     for family in families.values():
         for row, p in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = p
-
-
-def _matrix(scored: Sequence[Scored], names: Sequence[str]) -> Floats:
-    return np.array([[s.values[name] for name in names] for s in scored], dtype=np.float64)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mulmed.errors import MulmedError
 from mulmed.recipe import Recipe
-from mulmed.report import corpus_tables, figures, score_tables, tables
+from mulmed.report import care_tables, corpus_tables, figures, score_tables, tables
 from mulmed.report.account import BaseInfo, cleaning_left_out, loss_sentence, merge_sentence, what_was_made
 from mulmed.report.curves import read_curve
 from mulmed.report.examples import choose_examples
@@ -86,6 +86,7 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         raise broken(inputs.corpus / "funnel.json", "The cleaning funnel names no stage.")
     curves = [read_curve(step, path / "log.jsonl") for step, path in inputs.training.items()]
     pair = comparison(recipe, scores)
+    care = read_json(inputs.evaluation / "care.json")
 
     def picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
         return Picture(figures.inline(figures.save(figure, folder, name), name, alt), caption)
@@ -114,6 +115,15 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
                 " step. First and last values are in the training table.",
             ),
         }
+        words = None
+        if care["words"]:
+            words = picture(
+                "words",
+                figures.words_figure(care, pair.model),
+                "The words used most often in answers to patients, function words left out, and how often in 1,000 words. Coloured are"
+                " words of care and of the clinic.",
+                "Bar charts of the most frequent words of the model and of the doctors, for each language.",
+            )
         lengths = None
         if statistics["lengths"]:
             lengths = picture(
@@ -133,10 +143,13 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         cleaning_left_out=cleaning_left_out(recipe),
         licence=inputs.base["licence"],
         base=inputs.base["name"],
-        care=tables.care_table(read_json(inputs.evaluation / "care.json"), recipe.models),
+        care=care_tables.care_table(care, recipe.models),
+        distinctive=care_tables.distinctive_table(care, recipe.models),
+        words_picture=words,
         scores=score_tables.main_table(scores),
         differences=score_tables.difference_table(scores),
         all_scores=score_tables.all_scores_table(scores),
+        slices=score_tables.slices_table(scores),
         examples=choose_examples(inputs.generations, recipe.report.examples),
         corpus=corpus_tables.corpus_table(statistics),
         splits=corpus_tables.splits_table(statistics),

@@ -20,8 +20,10 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from mulmed.evaluation.empathy import DOCTORS
 from mulmed.report import names
 from mulmed.report.curves import Curve
 from mulmed.report.scores import HEADLINE, Scores
@@ -142,6 +144,39 @@ def _bars(axes: Axes, scores: Scores, language: str, metrics: Sequence[str]) -> 
     axes.tick_params(axis="x", length=0)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
+
+
+def words_figure(care: Mapping[str, Any], model: str, top: int = 15) -> Figure:
+    """The paper's Figure 5: the ``top`` most frequent words of the model, and of the doctors beside it, a row a language."""
+    languages = sorted({row["language"] for row in care["words"]})
+    volumes = {(v["language"], v["speaker"]): v["words"] for v in care["volumes"]}
+    figure = _figure(0.5 + 0.2 * (top + 2) * len(languages))
+    panels = figure.subplots(len(languages), 2, squeeze=False)
+    kinds = {"care": (ORANGE, "////"), "clinic": (BLUE, ""), "other": (GREY, "")}
+    for row, language in zip(panels, languages, strict=True):
+        for axes, (who, title) in zip(row, ((model, model), (DOCTORS, "doctors")), strict=True):
+            words = [w for w in care["words"] if (w["language"], w["speaker"]) == (language, who)]
+            spoken = volumes[language, who] or 1
+            for place, word in enumerate(words[:top]):
+                kind = {None: "other", "clinical": "clinic"}.get(word["category"], "care")
+                colour, hatch = kinds[kind]
+                rate = 1000 * word["count"] / spoken
+                axes.barh(place, rate, 0.7, color=colour, hatch=hatch, edgecolor=INK, linewidth=0.4)
+                axes.text(rate, place, f" {rate:.1f}", va="center", fontsize=7)
+            axes.set_yticks(range(len(words[:top])), [w["word"] for w in words[:top]], color=INK)
+            axes.set_ylim(top - 0.5, -0.5)
+            axes.margins(x=0.12)
+            axes.xaxis.set_visible(False)
+            axes.spines[["bottom", "left"]].set_visible(False)
+            axes.tick_params(axis="y", length=0)
+            axes.set_title(f"{names.LABELS.get(language, language)}: {title}")
+    handles = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor=INK, linewidth=0.4) for colour, hatch in kinds.values()
+    ]
+    figure.legend(
+        handles, [f"words of {k}" if k != "other" else k for k in kinds], loc="outside upper left", ncols=3
+    )
+    return figure
 
 
 def funnel_figure(funnel: Mapping[str, Any]) -> Figure:

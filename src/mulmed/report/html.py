@@ -36,9 +36,12 @@ class Page:
     licence: str
     base: str
     care: Table
+    distinctive: Table | None
+    words_picture: Picture | None
     scores: Table
     differences: Table
     all_scores: Table
+    slices: Table | None
     scores_picture: Picture
     examples: tuple[Example, ...]
     corpus: Table

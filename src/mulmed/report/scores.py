@@ -50,6 +50,8 @@ class Scores:
         leaked: answers with special tokens or template marks in them, by model.
         scores: by (model, language, task, metric).
         differences: by (model, baseline, language, task, metric).
+        slices: by (model, language, by, slice, metric), in evaluation's order; ``by`` is ``source`` or ``reference length``.
+        references: mean over the reference answers, by (language, task, metric).
     """
 
     path: Path
@@ -62,6 +64,8 @@ class Scores:
     leaked: Mapping[str, int]
     scores: Mapping[tuple[str, str, str, str], Score]
     differences: Mapping[tuple[str, str, str, str, str], Difference]
+    slices: Mapping[tuple[str, str, str, str, str], Score]
+    references: Mapping[tuple[str, str, str], float]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -133,13 +137,22 @@ def read_scores(path: Path, models: Sequence[str]) -> Scores:
             resamples=int(document["resamples"]),
             failed={model: int(document["failed"].get(model, 0)) for model in models},
             leaked={model: int(document["leaked_special_tokens"].get(model, 0)) for model in models},
-            scores={_key(row, "model"): Score(*_floats(row, "value"), n=int(row["n"])) for row in rows},
+            scores={_key(row, "model"): _score(row) for row in rows},
             differences={
                 (row["model"], *_key(row, "baseline")): Difference(
                     *_floats(row, "difference"), p=float(row["p_holm"])
                 )
                 for row in document["differences"]
                 if {row["model"], row["baseline"]} <= set(models)
+            },
+            slices={
+                (row["model"], row["language"], row["by"], row["slice"], row["metric"]): _score(row)
+                for row in document["slices"]
+                if row["model"] in models
+            },
+            references={
+                (row["language"], row["task"], row["metric"]): float(row["value"])
+                for row in document["references"]
             },
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -157,6 +170,10 @@ def read_scores(path: Path, models: Sequence[str]) -> Scores:
 
 def _key(row: Mapping[str, Any], who: str) -> tuple[str, str, str, str]:
     return str(row[who]), str(row["language"]), str(row["task"]), str(row["metric"])
+
+
+def _score(row: Mapping[str, Any]) -> Score:
+    return Score(*_floats(row, "value"), n=int(row["n"]))
 
 
 def _floats(row: Mapping[str, Any], value: str) -> tuple[float, float, float]:

@@ -201,26 +201,3 @@ def lineage_table(lineage: Sequence[Mapping[str, Any]]) -> Table:
 def versions_table(versions: Mapping[str, str]) -> Table:
     """Versions of the software."""
     return plain_table("Software.", ("Package", "Version"), tuple(versions.items()), text_columns=2)
-
-
-def care_table(care: Mapping[str, Any], models: Sequence[str]) -> Table:
-    """Courteous, comforting and clinical phrases of every model and of the doctors it is compared with."""
-    categories = list(care["categories"])
-    rates = {(r["language"], r["speaker"], r["category"]): r for r in care["rates"]}
-    groups = []
-    for language in sorted({key[0] for key in rates}):
-        rows = []
-        for speaker in ("reference", *models):
-            found = [rates[language, speaker, category] for category in categories]
-            title = "doctors (reference)" if speaker == "reference" else speaker
-            cells = [
-                Cell(f"{r['rate']:.1f}", (f"{r['low']:.1f} to {r['high']:.1f}",), r["rate"]) for r in found
-            ]
-            rows.append((Cell(title), *cells))
-        groups.append(Group(names.language(language), tuple(rows)))
-    meanings = "; ".join(f"{name}: {meaning}" for name, meaning in care["categories"].items())
-    return Table(
-        f"Phrases in 1,000 words of the answers to patients, with intervals below ({meanings}).",
-        ("Speaker", *(category.capitalize() for category in categories)),
-        tuple(groups),
-    )
