@@ -1,0 +1,46 @@
+"""The recipe file: one YAML document that says everything a run depends on.
+
+Unknown keys are refused with the nearest known one, so nothing is accepted and ignored.
+"""
+
+from mulmed.recipe.corpus import (
+    HUB_PATH,
+    Columns,
+    Corpus,
+    Decontaminate,
+    Deduplicate,
+    Deidentify,
+    Executor,
+    Holdout,
+    Layout,
+    Source,
+)
+from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report
+from mulmed.recipe.loading import load_recipe
+from mulmed.recipe.settings import Fraction, Name, Seed, Settings
+from mulmed.recipe.steps import Lora, Step
+
+__all__ = [
+    "HUB_PATH",
+    "Columns",
+    "Corpus",
+    "Decoding",
+    "Decontaminate",
+    "Deduplicate",
+    "Deidentify",
+    "Evaluation",
+    "Executor",
+    "Fraction",
+    "Generation",
+    "Holdout",
+    "Layout",
+    "Lora",
+    "Name",
+    "Recipe",
+    "Report",
+    "Seed",
+    "Settings",
+    "Source",
+    "Step",
+    "load_recipe",
+]

@@ -1,0 +1,102 @@
+"""The whole recipe: corpus, steps, generation, evaluation, report."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mulmed.recipe.corpus import Corpus, Holdout
+from mulmed.recipe.settings import Name, Seed, Settings, did_you_mean
+from mulmed.recipe.steps import Step
+
+
+class Decoding(Settings):
+    """How every compared model decodes."""
+
+    max_new_tokens: int = Field(128, ge=1)
+    num_beams: int = Field(1, ge=1)
+    temperature: float = Field(0.0, ge=0, description="0 is greedy (or beam) search")
+    top_p: float = Field(1.0, gt=0, le=1)
+    repetition_penalty: float = Field(1.2, ge=1)
+    no_repeat_ngram: int = Field(0, ge=0)
+    seed: Seed = 42
+
+
+class Generation(Settings):
+    """Which models answer which of the test questions."""
+
+    models: tuple[str, ...] = Field((), description="`base` and step names; default: all of them")
+    questions: int | None = Field(None, ge=1, description="at most so many a task and language")
+    decoding: Decoding = Decoding()
+    batch: int = Field(8, ge=1)
+
+
+class Evaluation(Settings):
+    """How answers are scored."""
+
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples over questions")
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Report(Settings):
+    """What the report shows."""
+
+    examples: int = Field(2, ge=0, description="answers side by side, a task and language")
+
+
+class Recipe(Settings):
+    """A whole run."""
+
+    name: Name
+    data: str = Field(".", description="folder of the raw corpora, relative to the recipe file")
+    output: str | None = Field(None, description="default: runs/NAME in the working directory")
+    base: str = Field(description="an embedded base, a Hugging Face folder, or a hub name")
+    base_revision: str | None = Field(None, description="hub names only: the commit to use")
+    template: Literal["alpaca"] = "alpaca"
+    cutoff: int = Field(256, ge=32, description="tokens an example may have, template included")
+    seed: Seed = 42
+    corpus: Corpus
+    steps: dict[Name, Step] = Field(min_length=1)
+    generation: Generation = Generation()
+    evaluation: Evaluation = Evaluation()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Recipe:
+        earlier = ["base"]
+        for name, step in self.steps.items():
+            if name == "base":
+                raise ValueError("a step may not be called 'base'")
+            if step.parent not in earlier:
+                raise ValueError(
+                    f"steps.{name}.parent is {step.parent!r}, which is none of {', '.join(earlier)}"
+                )
+            for source in step.sources:
+                if source not in self.corpus.sources:
+                    raise ValueError(
+                        f"steps.{name}.sources names {source!r}"
+                        f"{did_you_mean(source, self.corpus.sources)}, which corpus.sources lacks"
+                    )
+            earlier.append(name)
+        for model in self.generation.models:
+            if model not in earlier:
+                raise ValueError(f"generation.models names {model!r}, which is none of {', '.join(earlier)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_test(self) -> Recipe:
+        # Found out now, not after hours of training.
+        if not any(
+            s.split.test > 0 if isinstance(s.split, Holdout) else s.split == "test"
+            for s in self.corpus.sources.values()
+        ):
+            raise ValueError(
+                "corpus.sources: none has `split: test` or a test share, so there is nothing to score"
+            )
+        return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that answer: those named, else the base and every step."""
+        return self.generation.models or ("base", *self.steps)

@@ -1,0 +1,45 @@
+"""The recipe's training steps."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mulmed.recipe.settings import Fraction, Settings
+
+
+class Lora(Settings):
+    """Low-rank adaptation (Hu et al. 2021). The paper adapts query, key and value."""
+
+    r: int = Field(8, ge=1)
+    alpha: float = Field(16, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    targets: tuple[str, ...] = Field(("q_proj", "k_proj", "v_proj"), min_length=1)
+
+
+class Step(Settings):
+    """One LoRA fine-tuning, merged into its parent afterwards."""
+
+    parent: str = Field(description="`base`, or the name of an earlier step")
+    sources: tuple[str, ...] = Field(min_length=1)
+    epochs: float = Field(1, gt=0)
+    batch: int = Field(8, ge=1, description="examples an optimizer step")
+    learning_rate: float = Field(3e-4, gt=0)
+    warmup: Fraction = Field(0.1, description="share of the steps with a rising rate")
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    lora: Lora = Lora()
+    micro_batch_tokens: int = Field(1024, ge=1, description="tokens packed into one forward pass")
+    validate_every: int | None = Field(None, ge=1, description="optimizer steps; default five times a run")
+    checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    base_precision: Literal["int8"] | None = Field(
+        None, description="of the frozen base's weights while training; default: that of `precision`"
+    )
+
+    @model_validator(mode="after")
+    def _int8_beside_float32(self) -> Step:
+        if self.base_precision == "int8" and self.precision == "bfloat16":
+            raise ValueError("base_precision int8 works beside float32; leave precision out")
+        return self
