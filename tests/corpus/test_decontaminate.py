@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from mulmed.corpus.batch import to_batch
-from mulmed.corpus.decontaminate import STOCK_TEST, STOCK_TRAINING, contaminated, index
+from mulmed.corpus.decontaminate import STOCK_TRAINING, contaminated, hits
 from mulmed.corpus.record import Record, Turn
+from mulmed.corpus.testset import STOCK_TEST, index
 from mulmed.recipe import Decontaminate
 
 QUESTION = "my head has hurt for three days and light makes it worse"  # 12 words: 5 n-grams of 8
@@ -26,10 +27,10 @@ def record(row: int, *texts: str, **more: Any) -> Record:
 
 def details(*records: Record, chunk: int = 2, **settings: Any) -> dict[str, str]:
     """Details of the records dropped, with the others handed over in chunks."""
-    tests = index([r for r in reversed(records) if r.split == "test"], Decontaminate(**settings))
+    tests = index(to_batch(r for r in reversed(records) if r.split == "test"), Decontaminate(**settings))
     tests = pickle.loads(pickle.dumps(tests))
-    hits = [tests.hits(to_batch(records[i : i + chunk])) for i in range(0, len(records), chunk)]
-    return {k: v.outcome.findings[0].detail for k, v in contaminated(pl.concat(hits)).items()}
+    found = [hits(tests, to_batch(records[i : i + chunk])) for i in range(0, len(records), chunk)]
+    return {k: v.outcome.findings[0].detail for k, v in contaminated(pl.concat(found)).items()}
 
 
 def words(*numbers: int) -> str:

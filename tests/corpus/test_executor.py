@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,40 @@ class AlwaysDies:
 
 
 def test_one_process_is_this_one() -> None:
-    with executor(Executor(processes=1)) as mapping:
-        assert list(mapping(square, range(3))) == [(n * n, os.getpid()) for n in range(3)]
+    with executor(Executor(processes=1)) as workers:
+        assert list(workers.map(square, range(3))) == [(n * n, os.getpid()) for n in range(3)]
+
+
+def gives_the_chunks_back_in_order(where: Executor) -> None:
+    with executor(where) as workers:
+        done = list(workers.map(square, range(20)))
+    assert [value for value, _ in done] == [n * n for n in range(20)]
+    assert os.getpid() not in {pid for _, pid in done}
 
 
 def test_two_processes_keep_the_order_of_the_chunks() -> None:
-    with executor(Executor(processes=2)) as mapping:
-        done = list(mapping(square, range(20)))
-    assert [value for value, _ in done] == [n * n for n in range(20)]
-    assert os.getpid() not in {pid for _, pid in done}
+    gives_the_chunks_back_in_order(Executor(processes=2))
+
+
+def test_ray_keeps_the_order_of_the_chunks(ray_cluster: str) -> None:
+    gives_the_chunks_back_in_order(Executor(ray=ray_cluster))
+
+
+def folder_seen(folder: Path | None, name: str) -> bool:
+    assert folder is not None
+    (folder / name).touch()
+    return True
+
+
+def test_processes_share_a_folder_with_this_one_that_goes_when_they_go(ray_cluster: str) -> None:
+    with executor(Executor(processes=2)) as workers:
+        assert workers.folder is not None
+        assert all(workers.map(partial(folder_seen, workers.folder), "abcd"))
+        assert {path.name for path in workers.folder.iterdir()} >= set("abcd")
+    assert not workers.folder.exists()
+    for alone in (Executor(processes=1), Executor(ray=ray_cluster)):
+        with executor(alone) as workers:
+            assert workers.folder is None
 
 
 def test_chunks_are_taken_as_they_are_needed() -> None:
@@ -65,24 +91,24 @@ def test_chunks_are_taken_as_they_are_needed() -> None:
             taken += 1
             yield taken
 
-    with executor(Executor(processes=2)) as mapping:
-        done = mapping(square, chunks())
+    with executor(Executor(processes=2)) as workers:
+        done = workers.map(square, chunks())
         assert next(done)[0] == 1
         assert taken < 10
         assert len(list(done)) == 99
 
 
 def test_a_few_chunks_are_not_worth_a_process() -> None:
-    with executor(Executor(processes=2)) as mapping:
-        assert list(mapping(square, [3, 4])) == [(9, os.getpid()), (16, os.getpid())]
-        assert os.getpid() not in {pid for _, pid in mapping(square, [3, 4, 5])}
-        assert list(mapping(square, [])) == []
+    with executor(Executor(processes=2)) as workers:
+        assert list(workers.map(square, [3, 4])) == [(9, os.getpid()), (16, os.getpid())]
+        assert os.getpid() not in {pid for _, pid in workers.map(square, [3, 4, 5])}
+        assert list(workers.map(square, [])) == []
 
 
 def test_a_killed_worker_takes_nothing_with_it(tmp_path: Path) -> None:
     mark = tmp_path / "died"
-    with executor(Executor(processes=2)) as mapping:
-        assert list(mapping(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
+    with executor(Executor(processes=2)) as workers:
+        assert list(workers.map(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
     assert mark.exists()
 
 
@@ -96,29 +122,22 @@ def test_a_worker_killed_while_the_reader_is_busy_takes_nothing_with_it(tmp_path
         time.sleep(1)  # by now the pool knows, and takes nothing more
         yield from (7, 8)
 
-    with executor(Executor(processes=2)) as mapping:
-        assert list(mapping(DiesOnce(mark), chunks())) == [n * n for n in range(4, 9)]
+    with executor(Executor(processes=2)) as workers:
+        assert list(workers.map(DiesOnce(mark), chunks())) == [n * n for n in range(4, 9)]
 
 
 def test_a_chunk_that_kills_every_worker_is_told() -> None:
     with (
-        executor(Executor(processes=2)) as mapping,
+        executor(Executor(processes=2)) as workers,
         pytest.raises(MulmedError, match="died 3 times") as caught,
     ):
-        list(mapping(AlwaysDies(), range(8)))
+        list(workers.map(AlwaysDies(), range(8)))
     assert "corpus.executor.processes" in str(caught.value.remedy)
 
 
 def test_an_error_of_the_work_itself_arrives_as_it_is() -> None:
-    with executor(Executor(processes=2)) as mapping, pytest.raises(TypeError):
-        list(mapping(square, [1, "two", 3]))  # type: ignore[list-item]
-
-
-def test_ray_gives_the_chunks_back_in_order(ray_cluster: str) -> None:
-    with executor(Executor(ray=ray_cluster)) as mapping:
-        done = list(mapping(square, range(20)))
-    assert [value for value, _ in done] == [n * n for n in range(20)]
-    assert os.getpid() not in {pid for _, pid in done}
+    with executor(Executor(processes=2)) as workers, pytest.raises(TypeError):
+        list(workers.map(square, [1, "two", 3]))  # type: ignore[list-item]
 
 
 def test_ray_is_not_given_the_whole_corpus_at_once(ray_cluster: str) -> None:
@@ -130,26 +149,26 @@ def test_ray_is_not_given_the_whole_corpus_at_once(ray_cluster: str) -> None:
             taken += 1
             yield taken
 
-    with executor(Executor(ray=ray_cluster)) as mapping:
-        done = mapping(square, chunks())
+    with executor(Executor(ray=ray_cluster)) as workers:
+        done = workers.map(square, chunks())
         assert next(done)[0] == 1
         assert taken < 100
         assert [value for value, _ in done] == [n * n for n in range(2, 201)]
 
 
 def test_no_collection_disturbs_a_chunk_and_all_go_on_after_it() -> None:
-    with executor(Executor(processes=1)) as mapping:
-        assert list(mapping(collects, range(3))) == [False] * 3
+    with executor(Executor(processes=1)) as workers:
+        assert list(workers.map(collects, range(3))) == [False] * 3
         assert gc.isenabled()
         with pytest.raises(TypeError):
-            list(mapping(square, ["no number"]))  # type: ignore[list-item]
+            list(workers.map(square, ["no number"]))  # type: ignore[list-item]
     assert gc.isenabled()
 
 
 def test_ray_survives_a_killed_worker(ray_cluster: str, tmp_path: Path) -> None:
     mark = tmp_path / "died"
-    with executor(Executor(ray=ray_cluster)) as mapping:
-        assert list(mapping(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
+    with executor(Executor(ray=ray_cluster)) as workers:
+        assert list(workers.map(DiesOnce(mark), range(12))) == [n * n for n in range(12)]
     assert mark.exists()
 
 

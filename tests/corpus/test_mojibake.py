@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import ftfy
 import ftfy.bad_codecs
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mulmed.corpus.edits import apply
@@ -326,6 +327,8 @@ _WORDS = [
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(_WORDS), max_size=25), st.sampled_from(["", " ", "，"]))
 def test_common_words_in_any_order_stay(words: list[str], between: str) -> None:
+    # é—® is what UTF-8 as Windows-1252 makes of 问: single signs that touch are no clean text.
+    assume(between or not any(len(a) == len(b) == 1 for a, b in pairwise(words)))
     assert restore(between.join(words)) == ()
 
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulmed.corpus.ngrams import HashSet, Units, blocks, folded, units
+from mulmed.corpus.folding import folded
+from mulmed.corpus.hashes import HashSet
+from mulmed.corpus.ngrams import Units, blocks, units
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 

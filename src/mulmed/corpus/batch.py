@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
@@ -65,6 +67,24 @@ class Change(NamedTuple):
     removed_hash: str = ""
     replacement: str | None = None
     detail: str = ""
+
+
+#: A table in memory, or the Arrow file it was left in for other processes.
+Held = pl.DataFrame | Path
+
+
+def hold(table: pl.DataFrame, folder: Path | None) -> Held:
+    """The table, left in a new file of ``folder`` if there is one."""
+    if folder is None:
+        return table
+    file = folder / f"{uuid4().hex}.arrow"
+    table.write_ipc(file)
+    return file
+
+
+def held(table: Held) -> pl.DataFrame:
+    """The table; of a file only what is looked at is read."""
+    return pl.read_ipc(table) if isinstance(table, Path) else table
 
 
 def to_batch(records: Iterable[Record]) -> pl.DataFrame:

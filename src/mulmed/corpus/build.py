@@ -15,15 +15,16 @@ import polars as pl
 
 from mulmed.corpus import statistics
 from mulmed.corpus.audit import Passage, funnel, together
-from mulmed.corpus.batch import AUDIT_SCHEMA, from_batch
+from mulmed.corpus.batch import AUDIT_SCHEMA, Held, from_batch, held
 from mulmed.corpus.card import data_card
-from mulmed.corpus.clean import Cleaned, First, Second, first, overlaps, second
-from mulmed.corpus.decontaminate import Overlap, contaminated, index
+from mulmed.corpus.clean import Cleaned, Compare, First, Second, first, overlaps, second
+from mulmed.corpus.decontaminate import Overlap, contaminated
 from mulmed.corpus.deduplicate import Duplicate, duplicates, shingles
 from mulmed.corpus.executor import executor
 from mulmed.corpus.files import resolve
 from mulmed.corpus.reading import Progress, Reader, check_rejected
-from mulmed.corpus.record import Record, Split
+from mulmed.corpus.record import Split
+from mulmed.corpus.testset import index
 from mulmed.corpus.truncate import CountTokens, Overhead
 from mulmed.errors import MulmedError
 from mulmed.recipe import Corpus, Holdout
@@ -64,10 +65,10 @@ def build_corpus(
         for name, source in settings.sources.items()
     }
     reader = Reader(settings, paths, seed, report)
-    with executor(settings.executor) as mapping:
+    with executor(settings.executor) as workers:
         cleaned = _Gathered()
         account = _Account(settings, reader, rejected_file)
-        for done in mapping(partial(first, First(settings, seed)), reader.chunks()):
+        for done in workers.map(partial(first, First(settings, seed, workers.folder)), reader.chunks()):
             cleaned.add(done)
             account.add(done)
         account.close()
@@ -76,41 +77,38 @@ def build_corpus(
         repeated: dict[str, Duplicate] = {}
         if settings.deduplicate is not None:
             report("comparing records", 0, 0)
-            sketches = pl.concat(cleaned.sketches)
+            sketches = pl.concat(map(held, cleaned.sketches))
             cleaned.sketches.clear()
             repeated = duplicates(sketches, partial(_shingles_of, cleaned.batches), settings.deduplicate)
             del sketches
         leaked: dict[str, Overlap] = {}
         if settings.decontaminate is not None:
-            gone = pl.Series(list(repeated), dtype=pl.String).implode()
-            left = (batch.filter(~pl.col("id").is_in(gone)) for batch in cleaned.batches)
-            tests = index(list(_test_records(cleaned.batches, gone)), settings.decontaminate)
-            hits = []
-            for found in mapping(partial(overlaps, tests), left):
-                hits.append(found)
-                report("chunks compared with the test set", len(hits), len(cleaned.batches))
-            leaked = contaminated(pl.concat(hits))
+            gone = pl.Series(list(repeated), dtype=pl.String)
+            tests = index(_test_records(cleaned.batches, gone), settings.decontaminate)
+            found = []
+            for of_chunk in workers.map(partial(overlaps, Compare(tests, gone)), cleaned.batches):
+                found.append(of_chunk)
+                report("chunks compared with the test set", len(found), len(cleaned.batches))
+            leaked = contaminated(pl.concat(found))
 
-        work = Second(settings, repeated, leaked, cutoff, overhead, count_tokens)
+        work = Second(settings, repeated, leaked, cutoff, overhead, count_tokens, workers.folder)
         shortened, total = _Gathered(), len(cleaned.batches)
-        for done in mapping(partial(second, work), _handed_over(cleaned.batches)):
+        lengths = _lengths_left(cleaned, [*repeated, *leaked])
+        for done in workers.map(partial(second, work), _handed_over(cleaned.batches)):
             shortened.add(done)
             report("chunks shortened", len(shortened.batches), total)
 
-    batch = pl.concat(shortened.batches)
-    passages = [*account.passages(cleaned.passages), *together(shortened.passages)]
-    _check_splits(settings, batch, passages)
-    audit = _in_order([*cleaned.audits, *shortened.audits], passages)
-    document = statistics.statistics(
-        pl.concat(cleaned.lengths),
-        pl.concat(shortened.lengths),
-        batch,
-        removals=cleaned.counts,
-        mentions=shortened.counts,
-    ) | {"records_sha256": hashlib.sha256(b"".join(shortened.digests)).hexdigest()}
+        batch = pl.concat(map(held, shortened.batches))
+        passages = [*account.passages(cleaned.passages), *together(shortened.passages)]
+        _check_splits(settings, batch, passages)
+        audit = _in_order([*cleaned.audits, *shortened.audits], passages)
+        document = statistics.statistics(
+            pl.concat(cleaned.lengths_read), lengths, batch,
+            removals=cleaned.counts, mentions=shortened.counts,
+        ) | {"records_sha256": hashlib.sha256(b"".join(shortened.digests)).hexdigest()}  # fmt: skip
+        _write_parquet(out / "records.parquet", batch)
+        _write_parquet(out / "audit.parquet", audit)
 
-    _write_parquet(out / "records.parquet", batch)
-    _write_parquet(out / "audit.parquet", audit)
     stages = funnel(settings.sources, passages)
     _write_json(out / "funnel.json", stages)
     _write_json(out / "statistics.json", document)
@@ -121,11 +119,12 @@ def build_corpus(
 class _Gathered:
     """What a pass made of all chunks, in their order."""
 
-    batches: list[pl.DataFrame] = field(default_factory=list)
-    audits: list[pl.DataFrame] = field(default_factory=list)
+    batches: list[Held] = field(default_factory=list)
+    audits: list[Held] = field(default_factory=list)
     passages: list[tuple[Passage, ...]] = field(default_factory=list)
+    lengths_read: list[pl.DataFrame] = field(default_factory=list)
     lengths: list[pl.DataFrame] = field(default_factory=list)
-    sketches: list[pl.DataFrame] = field(default_factory=list)
+    sketches: list[Held] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -133,6 +132,7 @@ class _Gathered:
         self.batches.append(done.batch)
         self.audits.append(done.audit)
         self.passages.append(done.passages)
+        self.lengths_read.append(done.lengths_read)
         self.lengths.append(done.lengths)
         if done.sketches is not None:
             self.sketches.append(done.sketches)
@@ -186,9 +186,9 @@ class _Account:
         return [read, *others]
 
 
-def _check_ids(batches: Sequence[pl.DataFrame]) -> None:
+def _check_ids(batches: Sequence[Held]) -> None:
     """Refuse two records with one id: a row of a file that is named twice, by two paths."""
-    table = pl.concat([batch.select("id", "source", "file", "row") for batch in batches])
+    table = pl.concat([held(batch).select("id", "source", "file", "row") for batch in batches])
     again = table.filter(pl.col("id").is_duplicated())
     if not again.is_empty():
         _, source, file, row = again.row(0)
@@ -199,31 +199,36 @@ def _check_ids(batches: Sequence[pl.DataFrame]) -> None:
         )
 
 
-def _handed_over(batches: list[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _handed_over(batches: list[Held]) -> Iterator[Held]:
     """Each of them, kept here no longer."""
     batches.reverse()
     while batches:
         yield batches.pop()
 
 
-def _in_order(audits: Sequence[pl.DataFrame], passages: Sequence[Passage]) -> pl.DataFrame:
+def _in_order(audits: Sequence[Held], passages: Sequence[Passage]) -> pl.DataFrame:
     """One audit, stage by stage, in which the records keep the corpus's order."""
     order = {p.stage: i for i, p in enumerate(passages)}
-    whole = pl.concat(audits) if audits else pl.DataFrame(schema=AUDIT_SCHEMA)
+    whole = pl.concat(map(held, audits)) if audits else pl.DataFrame(schema=AUDIT_SCHEMA)
     rank = pl.col("stage").replace_strict(order, return_dtype=pl.Int8)
     return whole.sort(rank, maintain_order=True)
 
 
-def _test_records(batches: Sequence[pl.DataFrame], gone: pl.Series) -> Iterator[Record]:
-    for batch in batches:
-        yield from from_batch(batch.filter((pl.col("split") == "test") & ~pl.col("id").is_in(gone)))
+def _test_records(batches: Sequence[Held], gone: pl.Series) -> pl.DataFrame:
+    wanted = (pl.col("split") == "test") & ~pl.col("id").is_in(gone.implode())
+    return pl.concat([held(batch).filter(wanted) for batch in batches])
 
 
-def _shingles_of(batches: Sequence[pl.DataFrame], ids: Sequence[str]) -> pl.DataFrame:
-    wanted = pl.Series(ids, dtype=pl.String).implode()
-    return shingles(
-        list(from_batch(pl.concat([batch.filter(pl.col("id").is_in(wanted)) for batch in batches])))
-    )
+def _shingles_of(batches: Sequence[Held], ids: Sequence[str]) -> pl.DataFrame:
+    wanted = pl.col("id").is_in(pl.Series(ids, dtype=pl.String).implode())
+    return shingles(list(from_batch(pl.concat([held(batch).filter(wanted) for batch in batches]))))
+
+
+def _lengths_left(cleaned: _Gathered, gone: Sequence[str]) -> pl.DataFrame:
+    """The lengths of all records but those that are gone."""
+    ids = pl.Series(gone, dtype=pl.String).implode()
+    left = (~held(batch)["id"].is_in(ids) for batch in cleaned.batches)
+    return pl.concat([table.filter(mask) for table, mask in zip(cleaned.lengths, left, strict=True)])
 
 
 def _check_splits(settings: Corpus, batch: pl.DataFrame, passages: Sequence[Passage]) -> None:

@@ -27,7 +27,8 @@ import numpy.typing as npt
 import polars as pl
 from rensa import RMinHash
 
-from mulmed.corpus.ngrams import Hashes, Units, blocks, distinct, mixed, units
+from mulmed.corpus.hashes import Hashes, distinct, mixed
+from mulmed.corpus.ngrams import Units, blocks, units
 from mulmed.corpus.record import SPLITS, Record
 from mulmed.corpus.stage import Finding, Outcome
 from mulmed.recipe import Deduplicate

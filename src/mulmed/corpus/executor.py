@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -44,26 +45,40 @@ class Mapping(Protocol):
     def __call__(self, function: Callable[[Chunk], Done], chunks: Iterable[Chunk]) -> Iterator[Done]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Those who do the work.
+
+    Attributes:
+        map: gives them their chunks.
+        folder: for files that one of them writes and all of them, and this process, can read; ``None`` where
+            nobody but this process works, or not all of them are on this machine.
+    """
+
+    map: Mapping
+    folder: Path | None = None
+
+
 @contextmanager
-def executor(settings: Executor) -> Iterator[Mapping]:
-    """The mapping that a recipe asks for, with its workers, which end with the block.
+def executor(settings: Executor) -> Iterator[Workers]:
+    """The workers that a recipe asks for; they and their folder end with the block.
 
     Raises:
         MulmedError: Ray is asked for and not installed or not reachable, or (while mapping) the same
             chunk broke its worker three times.
     """
     if settings.ray is not None:
-        with _ray(settings.ray) as mapping:
-            yield mapping
+        with _ray(settings.ray):
+            yield Workers(_ray_map)
         return
     processes = settings.processes or len(os.sched_getaffinity(0))
     if processes == 1:
-        yield lambda function, chunks: map(partial(_undisturbed, function), chunks)
+        yield Workers(lambda function, chunks: map(partial(_undisturbed, function), chunks))
         return
     with tempfile.TemporaryDirectory(prefix="mulmed-") as folder:
         pool = _Pool(processes, Path(folder))
         try:
-            yield pool.map
+            yield Workers(pool.map, Path(folder))
         finally:
             pool.close()
 
@@ -75,6 +90,7 @@ class _Pool:
         self._processes = processes
         self._folder = folder
         self._pool: ProcessPoolExecutor | None = None
+        self._functions = itertools.count()
 
     def map(self, function: Callable[[Chunk], Done], chunks: Iterable[Chunk]) -> Iterator[Done]:
         iterator = iter(chunks)
@@ -83,7 +99,7 @@ class _Pool:
             yield from map(partial(_undisturbed, function), first)
             return
         # The function may hold a tokenizer of many megabytes: each worker reads it once.
-        path = self._folder / f"{len(list(self._folder.iterdir()))}.pickle"
+        path = self._folder / f"{next(self._functions)}.pickle"
         path.write_bytes(pickle.dumps(function))
         # (chunk, attempts, future), oldest first
         waiting: deque[tuple[Chunk, int, Future[Done]]] = deque()
@@ -177,7 +193,7 @@ def _undisturbed(function: Callable[[Chunk], Done], chunk: Chunk) -> Done:
 
 
 @contextmanager
-def _ray(address: str) -> Iterator[Mapping]:
+def _ray(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -197,7 +213,7 @@ def _ray(address: str) -> Iterator[Mapping]:
         except ConnectionError as error:
             raise _no_cluster(address) from error
     try:
-        yield _ray_map
+        yield
     finally:
         if started:
             ray.shutdown()

@@ -30,25 +30,22 @@ def lengths(records: Sequence[Record]) -> pl.DataFrame:
     trains on and its Table 1 measures; the context of an instruction belongs to the question.
     """
 
-    def length(text: pl.Expr) -> pl.Expr:
-        # Of the other unit's texts there is nothing to count: they are null.
-        words = pl.when(~unspaced).then(text).str.count_matches(r"\S*[\p{L}\p{N}]\S*")
-        spaces = pl.when(unspaced).then(text).str.count_matches(r"\s")
-        return pl.when(unspaced).then(text.str.len_chars() - spaces).otherwise(words).cast(pl.Int64)
-
     unspaced = pl.col("language").is_in(UNSPACED)
     is_summary = pl.col("task") == "summary"
-    first, second = length(pl.col("prompt")), length(pl.col("reply"))
+    counted = [record.language in UNSPACED for record in records]
+    asked = [f"{r.turns[0].text}\n{r.context}" if r.context else r.turns[0].text for r in records]
+    answered = [r.turns[1].text for r in records]
+    first, second = pl.col("first"), pl.col("second")
     texts = pl.DataFrame(
         {
             "source": [r.source for r in records],
             "task": [r.task for r in records],
             "language": [r.language for r in records],
-            "prompt": [f"{r.turns[0].text}\n{r.context}" if r.context else r.turns[0].text for r in records],
-            "reply": [r.turns[1].text for r in records],
+            "first": _lengths(asked, counted),
+            "second": _lengths(answered, counted),
             "rounds": [len(r.turns) // 2 for r in records],
         },
-        schema=_TEXTS,
+        schema=_MEASURED,
     )
     return texts.select(
         "source",
@@ -63,10 +60,34 @@ def lengths(records: Sequence[Record]) -> pl.DataFrame:
     )
 
 
-_TEXTS = {
-    **dict.fromkeys(("source", "task", "language", "prompt", "reply"), pl.String()),
-    "rounds": pl.Int64(),
+_MEASURED = {
+    **dict.fromkeys(("source", "task", "language"), pl.String()),
+    **dict.fromkeys(("first", "second", "rounds"), pl.Int64()),
 }
+#: White space stays, letters and digits are all alike, and nothing else is left of ASCII text.
+_SHAPES = bytes(32 if chr(c) in "\t\n\v\f\r " else 97 for c in range(256))
+_SIGNS = bytes(c for c in range(128) if not chr(c).isalnum() and chr(c) not in "\t\n\v\f\r ")
+
+
+def _lengths(texts: Sequence[str], in_characters: Sequence[bool]) -> list[int]:
+    """Of each text its characters, or its words."""
+    found = [0] * len(texts)
+    other = {True: list[int](), False: list[int]()}
+    for i, (text, characters) in enumerate(zip(texts, in_characters, strict=True)):
+        if characters or not text.isascii():
+            other[characters].append(i)
+        else:  # four times as fast as the pattern
+            shape = text.encode().translate(_SHAPES, _SIGNS)
+            found[i] = shape.count(b" a") + shape.startswith(b"a")
+    for characters, places in other.items():
+        column = pl.Series([texts[i] for i in places], dtype=pl.String)
+        if characters:
+            counts = column.str.len_chars() - column.str.count_matches(r"\s")
+        else:
+            counts = column.str.count_matches(r"[\p{L}\p{N}]\S*")
+        for i, count in zip(places, counts.to_list(), strict=True):
+            found[i] = count
+    return found
 
 
 def table1(measured: pl.DataFrame) -> list[dict[str, Any]]:
