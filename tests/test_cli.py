@@ -248,6 +248,47 @@ def test_a_finished_run_prints_scores_and_where_the_report_lies(finished: Path) 
     assert "\x1b" not in done.stdout
 
 
+def test_answers_made_elsewhere_are_scored_beside_the_recipes(finished: Path, tmp_path: Path) -> None:
+    answers = finished.parent / "out" / "generate-mulmed" / "answers.jsonl"
+    rows = [json.loads(line) for line in answers.read_text("utf-8").splitlines()]
+    made = tmp_path / "theirs.jsonl"
+    made.write_text(
+        "".join(json.dumps({"id": r["id"], "prediction": r["reference"]}) + "\n" for r in rows), "utf-8"
+    )
+    before = (finished.parent / "out" / "evaluate" / "scores.json").read_bytes()
+    arguments = (
+        "--predictions",
+        f"theirs={made}",
+        "--samples",
+        tmp_path / "samples",
+        "--out",
+        tmp_path / "scores",
+    )
+    done = mulmed("evaluate", finished, *arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    scores = json.loads(done.stdout)
+    f1 = {
+        r["model"]: r["value"]
+        for r in scores["rows"]
+        if (r["metric"], r["task"], r["language"]) == ("f1", "all", "zh")
+    }
+    assert list(f1) == ["base", "crossla", "mulmed", "theirs"]
+    assert f1["theirs"] == 1.0
+    assert f1["base"] < 1.0
+    assert (finished.parent / "out" / "evaluate" / "scores.json").read_bytes() == before
+    assert {p.name.split("_")[1] for p in (tmp_path / "samples").iterdir()} == set(f1)
+    # Without a recipe: questions and answers alone.
+    done = mulmed("evaluate", answers, "--predictions", f"theirs={made}", "--out", tmp_path / "alone")
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines() if re.match(r"^ (en|zh) ", line)] == [
+        ["en", "theirs"],
+        ["zh", "theirs"],
+    ]
+    done = mulmed("evaluate", finished, "--predictions", "theirs")
+    assert done.returncode == 2
+    assert "NAME=FILE" in done.stderr
+
+
 def test_json_outputs(finished: Path, here: Main) -> None:
     def read(*arguments: str | Path) -> Any:
         code, out, err = here(*arguments, finished, "--json")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mulmed.errors import MulmedError
-from mulmed.recipe import Recipe, load_recipe
+from mulmed.recipe import Holdout, Recipe, load_recipe
 from tests.runs import ROOT
 
 MINIMAL: dict[str, Any] = {
@@ -58,9 +58,25 @@ def refusal(folder: Path, changes: dict[str, Any], *overrides: str) -> str:
 def test_every_recipe_of_the_repository_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert [step.parent for step in recipe.steps.values()] == ["base", "crossla"]
-    assert list(recipe.steps) == ["crossla", "mulmed"]
+    rival = path.stem in ("bentsao", "chatdoctor")  # one step on the base
+    assert list(recipe.steps) == ([path.stem] if rival else ["crossla", "mulmed"])
+    assert [step.parent for step in recipe.steps.values()] == (["base"] if rival else ["base", "crossla"])
     assert {source.language for source in recipe.corpus.sources.values()} == {"en", "zh"}
+
+
+@pytest.mark.parametrize("name", ["bentsao", "chatdoctor"])
+def test_a_rival_answers_the_same_questions_with_the_same_settings(name: str) -> None:
+    small, rival = (load_recipe(ROOT / "recipes" / f"{recipe}.yaml") for recipe in ("small", name))
+    asked = {
+        source: settings
+        for source, settings in small.corpus.sources.items()
+        if settings.split == "test" or (isinstance(settings.split, Holdout) and settings.split.test)
+    }
+    assert asked
+    assert {source: rival.corpus.sources[source] for source in asked} == asked
+    assert (rival.generation, rival.base, rival.seed, rival.cutoff) == (
+        *(small.generation, small.base, small.seed, small.cutoff),
+    )
 
 
 def test_defaults_are_the_papers(tmp_path: Path) -> None:

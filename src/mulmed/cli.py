@@ -74,7 +74,7 @@ def run(
     _bring_up_to_date(work, ["report"], as_json)
     report = work.root / "report" / "index.html"
     if not as_json:
-        _print_scores(work)
+        _print_scores(_read_scores(work.root / "evaluate"))
         out.print(f"\nReport: [bold]{report}[/bold]", soft_wrap=True)
 
 
@@ -202,8 +202,6 @@ def evaluate(
     Questions as JSON Lines have id, language, task and reference; predictions have id and prediction, or are samples
     of lm-evaluation-harness.
     """
-    import orjson
-
     from mulmed.evaluation.comparison import read_answers
     from mulmed.evaluation.exchange import read_predictions, read_questions, write_samples
     from mulmed.evaluation.score import write_scores_of
@@ -225,7 +223,7 @@ def evaluate(
     if named or recipe.suffix == ".jsonl":
         scores = write_scores_of(answers, target, settings, seed)
     else:
-        scores = orjson.loads((target / "scores.json").read_bytes())
+        scores = _read_scores(target)
     if samples is not None:
         write_samples(answers, read_answers([target / "scores_per_question.jsonl"]), samples)
     if as_json:
@@ -406,6 +404,13 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _read_scores(folder: Path) -> dict[str, Any]:
+    import orjson
+
+    scores: dict[str, Any] = orjson.loads((folder / "scores.json").read_bytes())
+    return scores
 
 
 def _print_scores(scores: dict[str, Any]) -> None:

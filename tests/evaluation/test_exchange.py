@@ -96,9 +96,7 @@ def test_samples_of_the_harness_are_read_whichever_way_they_are_nested(
     assert [r["answer"] for r in rows] == ["filtered", "raw", None]
 
 
-def test_another_runs_answers_are_predictions(
-    tmp_path: Path, questions: dict[str, dict[str, Any]]
-) -> None:
+def test_another_runs_answers_are_predictions(tmp_path: Path, questions: dict[str, dict[str, Any]]) -> None:
     given = [
         {**QUESTIONS[0], "model": "theirs", "answer": "Rest.", "status": "ok"},
         {**QUESTIONS[1], "model": "theirs", "answer": "half", "status": "failed"},

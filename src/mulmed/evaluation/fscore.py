@@ -53,7 +53,9 @@ def from_counts(shared: int, answer: int, reference: int) -> Score:
 
 def shared_count(answer: Sequence[Hashable], reference: Sequence[Hashable]) -> int:
     """Size of the multiset intersection."""
-    return (Counter(answer) & Counter(reference)).total()
+    a, r = Counter(answer), Counter(reference)
+    common = a.keys() & r.keys()
+    return sum(map(min, map(a.__getitem__, common), map(r.__getitem__, common)))
 
 
 def token_score(answer: Sequence[str], reference: Sequence[str]) -> Score:

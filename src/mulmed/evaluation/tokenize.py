@@ -12,7 +12,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Any
 
 #: Han with its iteration mark and zero; kana; Thai; Lao; Burmese; Khmer. Punctuation is left out.
 _SPACELESS = (
@@ -94,22 +93,24 @@ def _stem(word: str) -> str:
     return _stemmer()(word)
 
 
-@cache
-def _segmenter() -> Any:
-    """A jieba tokenizer with its own dictionary and nothing else.
-
-    jieba would otherwise read its dictionary from, or write it to, a file of a well-known name in the
-    machine's shared temporary folder, and follow whatever another part of the process added to it.
-    """
-    import jieba
-
-    segmenter = jieba.Tokenizer()
-    segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
-    segmenter.initialized = True
-    return segmenter
+#: What jieba takes for one word in a run of Latin letters, digits and signs; its dictionary has two words with signs.
+_LATIN_WORD = re.compile(r"c\+\+|c#|[a-zA-Z0-9]+(?:\.\d+)?%?")
+_JOINED = frozenset("-.+#&_")
 
 
 def jieba_words(text: str) -> list[str]:
-    """Chinese words by jieba (default dictionary, HMM on), normalised, without punctuation and spaces."""
+    """Chinese words by jieba (default dictionary, HMM on), normalised, without punctuation and spaces.
+
+    Cut by its port to Rust, which keeps "2-5" and "www.a.org" whole where jieba parts them; they are parted here.
+    """
+    import rjieba
+
     pattern = _token_pattern()
-    return [word for word in _segmenter().lcut(normalize(text)) if pattern.search(word)]
+    words: list[str] = []
+    for word in rjieba.cut(normalize(text)):
+        if _JOINED.isdisjoint(word):
+            if pattern.search(word):
+                words.append(word)
+        else:
+            words += _LATIN_WORD.findall(word)
+    return words
