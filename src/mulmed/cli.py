@@ -414,10 +414,17 @@ def _read_scores(folder: Path) -> dict[str, Any]:
 
 
 def _print_scores(scores: dict[str, Any]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     shown = ("f1", "rouge1", "rouge2", "rougeL", "distinct1", "distinct2")
-    table = Table("language", "model", "n", *shown, title="All tasks, 95% intervals in the report", box=None)
+    table = Table(
+        "language",
+        Column("model", no_wrap=True, min_width=12),
+        "n",
+        *shown,
+        title="All tasks, 95% intervals in the report",
+        box=None,
+    )
     cells = {(r["language"], r["model"], r["metric"]): r for r in scores["rows"] if r["task"] == "all"}
     for language, model in dict.fromkeys(key[:2] for key in cells):
         row = [cells[language, model, metric] for metric in shown]
