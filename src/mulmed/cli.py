@@ -419,11 +419,12 @@ def _print_scores(scores: dict[str, Any]) -> None:
     shown = ("f1", "rouge1", "rouge2", "rougeL", "distinct1", "distinct2")
     table = Table(
         "language",
-        Column("model", no_wrap=True, min_width=12),
+        Column("model", no_wrap=True),
         "n",
         *shown,
         title="All tasks, 95% intervals in the report",
         box=None,
+        padding=(0, 0, 0, 1),  # six measures and a long name fit into 80 columns
     )
     cells = {(r["language"], r["model"], r["metric"]): r for r in scores["rows"] if r["task"] == "all"}
     for language, model in dict.fromkeys(key[:2] for key in cells):

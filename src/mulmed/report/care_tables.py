@@ -21,6 +21,7 @@ def care_table(care: Mapping[str, Any], models: Sequence[str]) -> Table:
     A model's rate is called higher or lower than the doctors' where the interval of the difference leaves out zero.
     """
     rates = {(r["language"], r["speaker"], r["category"]): r for r in care["rates"]}
+    categories = dict.fromkeys(r["category"] for r in care["rates"])  # in evaluation's order
     apart = {
         (d["language"], d["model"], d["category"]): d for d in care["differences"] if d["against"] == DOCTORS
     }
@@ -43,10 +44,10 @@ def care_table(care: Mapping[str, Any], models: Sequence[str]) -> Table:
                 names.language(language),
                 tuple(
                     (
-                        Cell(category.capitalize(), (meaning,)),
+                        Cell(category.capitalize(), (care["categories"][category],)),
                         *(cell(language, who, category) for who in (DOCTORS, *models)),
                     )
-                    for category, meaning in care["categories"].items()
+                    for category in categories
                 ),
             )
             for language in sorted({key[0] for key in rates})
