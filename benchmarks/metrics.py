@@ -131,7 +131,9 @@ def main() -> None:
         print(f"{name:34s} {seconds:8.2f} s")
     print(f"ROUGE: ours is {result['rouge_ratio']} times as fast as rouge_score, on {len(few)} answers")
     if arguments.json:
-        arguments.json.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        arguments.json.write_bytes(
+            orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
     else:
         print(json.dumps(result["versions"]))
 

@@ -72,10 +72,9 @@ class Worker:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
-        for line in self._process.stdout:
-            if line.startswith("{"):  # libraries print other things too
-                answer: dict[str, Any] = json.loads(line)
-                return answer
+        if line := self._process.stdout.readline():
+            answer: dict[str, Any] = json.loads(line)
+            return answer
         raise SystemExit(f"a contender ended: {self._process.args}")
 
     def close(self) -> None:

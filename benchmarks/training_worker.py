@@ -7,6 +7,7 @@ examples, the effective batch being 16; the time is that of the training loop, w
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -171,6 +172,9 @@ def trl(model_folder: str, size: int, order: str) -> Train:
 
 
 def main() -> None:
+    # What libraries print goes to the error output: the answers have a channel of their own.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     *words, _, model = sys.argv[1:]
     if words[0].startswith("ours"):
         train = ours(model, int8="int8" in words[0])
@@ -185,7 +189,7 @@ def main() -> None:
                 "seconds": seconds,
                 "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             }
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
