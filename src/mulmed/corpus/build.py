@@ -65,7 +65,7 @@ def build_corpus(
         for name, source in settings.sources.items()
     }
     reader = Reader(settings, paths, seed, report)
-    with executor(settings.executor) as workers:
+    with executor(settings.executor, out) as workers:
         cleaned = _Gathered()
         account = _Account(settings, reader, rejected_file)
         for done in workers.map(partial(first, First(settings, seed, workers.folder)), reader.chunks()):

@@ -12,8 +12,8 @@ import logging
 import multiprocessing
 import os
 import pickle
+import shutil
 import socket
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -60,8 +60,11 @@ class Workers:
 
 
 @contextmanager
-def executor(settings: Executor) -> Iterator[Workers]:
+def executor(settings: Executor, out: Path) -> Iterator[Workers]:
     """The workers that a recipe asks for; they and their folder end with the block.
+
+    Their folder lies in ``out``, where the texts they hand over belong anyway: what a killed run leaves is then in no place
+    that everybody reads, and the next run there removes it.
 
     Raises:
         MulmedError: Ray is asked for and not installed or not reachable, or (while mapping) the same
@@ -75,12 +78,15 @@ def executor(settings: Executor) -> Iterator[Workers]:
     if processes == 1:
         yield Workers(lambda function, chunks: map(partial(_undisturbed, function), chunks))
         return
-    with tempfile.TemporaryDirectory(prefix="mulmed-") as folder:
-        pool = _Pool(processes, Path(folder))
-        try:
-            yield Workers(pool.map, Path(folder))
-        finally:
-            pool.close()
+    folder = out / "workers"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    pool = _Pool(processes, folder)
+    try:
+        yield Workers(pool.map, folder)
+    finally:
+        pool.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Pool:
