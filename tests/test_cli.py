@@ -284,6 +284,13 @@ def test_answers_made_elsewhere_are_scored_beside_the_recipes(finished: Path, tm
         ["en", "theirs"],
         ["zh", "theirs"],
     ]
+    done = mulmed("evaluate", answers)
+    assert done.returncode == 2
+    assert "--predictions NAME=FILE" in done.stderr
+    # The recipe's own scores in another place are the same.
+    done = mulmed("evaluate", finished, "--out", tmp_path / "own")
+    assert done.returncode == 0
+    assert (tmp_path / "own" / "scores.json").read_bytes() == before
     done = mulmed("evaluate", finished, "--predictions", "theirs")
     assert done.returncode == 2
     assert "NAME=FILE" in done.stderr

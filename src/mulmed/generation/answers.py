@@ -23,7 +23,7 @@ from mulmed.recipe import Decoding
 
 ANSWERS = "answers.jsonl"
 RUN = "run.json"
-SO_FAR = "answers.so-far"
+_SO_FAR = "answers.so-far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,11 @@ def write_answers(
     settings = hash_json(decoding.model_dump())
     order = sorted(range(len(questions)), key=lambda i: (-len(questions[i].prompt), i))
     batches = [order[k : k + batch] for k in range(0, len(order), batch)]
-    rows = read_so_far(out / SO_FAR)
+    rows = _read_so_far(out / _SO_FAR)
     engine: Engine | None = None
     started = time.monotonic()
     tokens = 0
-    with (out / SO_FAR).open("ab") as file:
+    with (out / _SO_FAR).open("ab") as file:
         for number, indices in enumerate(batches):
             if all(questions[i].record.id in rows for i in indices):
                 continue
@@ -117,29 +117,15 @@ def write_answers(
         out / RUN,
         {"seconds": round(time.monotonic() - started, 1), "tokens": tokens, "engine": "transformers"},
     )
-    (out / SO_FAR).unlink()
+    (out / _SO_FAR).unlink()
 
 
 def _row(
     model: str, question: Question, completion: Completion, renderer: Renderer, settings: str
 ) -> dict[str, Any]:
+    record = question.record
     text = renderer.tokenizer.decode(list(completion.ids), skip_special_tokens=True)
     text, ended = end_of_turn(text, renderer)
-    return asked(model, question.record) | {
-        "answer": text,
-        "prompt_sha256": question.prompt_sha256,
-        "template_sha256": renderer.template.sha256,
-        "settings_sha256": settings,
-        "prompt_tokens": len(question.prompt),
-        "answer_tokens": len(completion.ids),
-        "finish": "stop" if ended else completion.finish,
-        "status": "ok",
-        "error": None,
-    }
-
-
-def asked(model: str, record: Record) -> dict[str, Any]:
-    """What every row of ``answers.jsonl`` tells of its question."""
     return {
         "id": record.id,
         "model": model,
@@ -149,6 +135,15 @@ def asked(model: str, record: Record) -> dict[str, Any]:
         "question": record.turns[-2].text,
         "history": [{"role": t.role, "text": t.text} for t in record.turns[:-2]],
         "reference": record.turns[-1].text,
+        "answer": text,
+        "prompt_sha256": question.prompt_sha256,
+        "template_sha256": renderer.template.sha256,
+        "settings_sha256": settings,
+        "prompt_tokens": len(question.prompt),
+        "answer_tokens": len(completion.ids),
+        "finish": "stop" if ended else completion.finish,
+        "status": "ok",
+        "error": None,
     }
 
 
@@ -163,7 +158,7 @@ def end_of_turn(text: str, renderer: Renderer) -> tuple[str, bool]:
     return (text[: min(cut)].strip(), True) if cut else (text.strip(), False)
 
 
-def read_so_far(path: Path) -> dict[str, dict[str, Any]]:
+def _read_so_far(path: Path) -> dict[str, dict[str, Any]]:
     """Answers of an interrupted run; a line that was being written is dropped from the file as well."""
     rows: dict[str, dict[str, Any]] = {}
     if not path.exists():
