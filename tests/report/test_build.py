@@ -366,7 +366,22 @@ def test_words_of_care_name_the_doctors_and_every_model(run: ReportInputs) -> No
     ]
 
 
-def test_the_words_of_model_and_doctors_are_drawn_in_both_languages(built: Path, page: Parsed) -> None:
-    drawn = (built / "out/figures/words.svg").read_text("utf-8")
-    assert drawn.count("<use") + drawn.count("<path") > 100  # letters are paths
-    assert "how often in 1,000 words" in page.text
+def test_the_words_of_model_and_doctors_are_drawn_in_both_languages(run: ReportInputs) -> None:
+    from mulmed.report.figures import style, words_figure
+
+    with style():
+        figure = words_figure(orjson.loads((run.evaluation / "care.json").read_bytes()), "mulmed", top=2)
+    panels = {
+        axes.get_title(loc="left"): (
+            [label.get_text() for label in axes.get_yticklabels()],
+            [bar.get_width() for bar in axes.patches],
+        )
+        for axes in figure.axes
+    }
+    # Counts 40 and 37 and more for later speakers, in 400 words: a rate in 1,000.
+    assert panels == {
+        "English: mulmed": (["hello", "rest"], [107.5, 100.0]),
+        "English: doctors": (["hello", "rest"], [100.0, 92.5]),
+        "Chinese 中文: mulmed": (["您好", "休息"], [107.5, 100.0]),
+        "Chinese 中文: doctors": (["您好", "休息"], [100.0, 92.5]),
+    }

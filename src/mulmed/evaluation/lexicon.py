@@ -31,7 +31,6 @@ CATEGORIES: dict[str, str] = {
     "false reassurance": "anti-pattern: certainty that no distant adviser has",
     "clinical": "general terms of a consultation: examination, diagnosis, treatment",
 }
-ANTI_PATTERNS = ("dismissal", "blame", "false reassurance")
 #: Politeness is polite behind a negation too ("don't hesitate, please"); nothing else means the same there.
 _UNNEGATED = frozenset({"greeting", "politeness"})
 

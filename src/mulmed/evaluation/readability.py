@@ -10,6 +10,7 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
+from mulmed.corpus.sentences import sentences
 from mulmed.evaluation.metric import Metric
 
 METRICS = {
@@ -35,8 +36,6 @@ METRICS = {
 }
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-# A full stop inside a number (38.5) or an abbreviation (e.g. this) ends no sentence.
-_SENTENCE = re.compile(r"[.!?]+(?=[\"'”’)\]]*\s+[^a-z\s]|[\"'”’)\]]*\s*$)")
 
 _VOWELS = re.compile(r"[aeiouy]+")
 #: Endings, and joints of compound words, whose e is silent: tabl|e is not, nor is treat|ed or dos|es.
@@ -68,14 +67,14 @@ def readability(text: str) -> dict[str, float]:
     words = [word for found in _WORD.findall(text) for word in found.split("-")]
     if not words:
         return {}
-    sentences = max(1, len(_SENTENCE.findall(text)))
+    count = sum(_WORD.search(sentence) is not None for sentence in sentences(text, "en"))
     letters = sum(sum(map(str.isalpha, word)) for word in words)
-    long = len(words) / sentences
+    per_sentence = len(words) / count
     hard = 100 * sum(not known(word) for word in words) / len(words)
     return {
-        "fkgl": 0.39 * long + 11.8 * sum(map(syllables, words)) / len(words) - 15.59,
-        "cli": (5.88 * letters - 29.6 * sentences) / len(words) - 15.8,
-        "dcrs": 0.1579 * hard + 0.0496 * long + (3.6365 if hard > 5 else 0.0),
+        "fkgl": 0.39 * per_sentence + 11.8 * sum(map(syllables, words)) / len(words) - 15.59,
+        "cli": (5.88 * letters - 29.6 * count) / len(words) - 15.8,
+        "dcrs": 0.1579 * hard + 0.0496 * per_sentence + (3.6365 if hard > 5 else 0.0),
     }
 
 
