@@ -23,7 +23,7 @@ RECORDS = "records.parquet"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 #: Held-out examples a language on which a merge is proven.
 PROOF_EXAMPLES = 4
-VERSIONS = {"corpus": 5, "train": 2, "merge": 2, "generate": 1, "evaluate": 3, "report": 2}
+VERSIONS = {"corpus": 6, "train": 2, "merge": 2, "generate": 1, "evaluate": 3, "report": 2}
 
 
 class Run:

@@ -67,6 +67,14 @@ CHINESE = [
     ("转到云岭镇卫生院，再去溪口街道社区卫生服务中心", "转到[HOSPITAL]，再去[HOSPITAL]"),
     ("西宁市精神卫生中心，石家庄口腔医院，我想挂李莉口腔诊所", "[HOSPITAL]，[HOSPITAL]，我想挂[HOSPITAL]"),
     ("寄：黑龙江省云岭市贵阳街Z座。", "寄：[ADDRESS]。"),
+    # A department beside a hospital that is named, with ward and bed; never one by itself.
+    ("云岭市第二人民医院心内科三病区12床的病人", "[HOSPITAL][DEPARTMENT]的病人"),
+    (
+        "云岭市第二人民医院的呼吸内科，云岭市第二人民医院，科室：肝胆外科",
+        "[HOSPITAL]的[DEPARTMENT]，[HOSPITAL]，科室：[DEPARTMENT]",
+    ),
+    ("云岭市第二人民医院看的是内科，检查科学", "[HOSPITAL]看的是内科，检查科学"),
+    ("建议到心内科就诊，或看急诊科，县医院骨科也行", "建议到心内科就诊，或看急诊科，县医院骨科也行"),
 ]
 
 
@@ -96,6 +104,15 @@ ENGLISH = [
         "the [HOSPITAL] and [HOSPITAL]",
     ),
     ("Fernhollow Cancer Center, Quenby Healthcare", "[HOSPITAL], [HOSPITAL]"),
+    ("He is in Ward 7B of Fernhollow Hospital.", "He is in [DEPARTMENT] of [HOSPITAL]."),
+    (
+        "the Department of Ear, Nose and Throat, Fernhollow Hospital; at Fernhollow Hospital's stroke unit",
+        "the [DEPARTMENT], [HOSPITAL]; at [HOSPITAL]'s [DEPARTMENT]",
+    ),
+    (
+        "Fernhollow Hospital, that unit was closed. See a doctor of the dermatology department",
+        "[HOSPITAL], that unit was closed. See a doctor of the dermatology department",
+    ),
     # At the end of a sentence.
     ("Also 4111111111111111. And 197.109.241.194. See quenby.biz.", "Also [ACCOUNT]. And [IP]. See [URL]."),
     (

@@ -74,9 +74,11 @@ def test_recall_on_people_of_faker(locale: str, names: float) -> None:
 
 @pytest.mark.parametrize(("language", "recall"), [("zh", 0.95), ("en", 0.95)])
 def test_recall_and_precision_on_hospitals(language: str, recall: float) -> None:
-    score = reported(hospitals(language, 800, seed=7), "fast")["HOSPITAL"]  # type: ignore[arg-type]
-    assert score.overlap >= recall * score.labelled
-    assert score.right >= 0.98 * score.found
+    scores = reported(hospitals(language, 800, seed=7), "fast")  # type: ignore[arg-type]
+    for kind in ("HOSPITAL", "DEPARTMENT"):
+        score = scores[kind]
+        assert score.overlap >= recall * score.labelled, kind
+        assert score.right >= 0.98 * score.found, kind
 
 
 @needs_data

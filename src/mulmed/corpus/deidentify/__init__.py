@@ -4,7 +4,7 @@ The kinds, which are also the rules of the audit: ``NAME`` (of a person; titles 
 ``URL``, ``IP``, ``ID`` (national identity, social security, passport, insurance, Aadhaar, PAN, driver's licence),
 ``LICENSE`` (professional licences and certificates), ``RECORD_NUMBER`` (hospital, outpatient, medical record), ``ACCOUNT``
 (bank, card, WeChat, QQ, other networks), ``PLATE`` (vehicles), ``DEVICE`` (serial numbers), ``ADDRESS``, ``ZIP``, ``HOSPITAL`` (with a
-proper name), ``DATE_OF_BIRTH``, ``DATE``, ``AGE`` (see :mod:`.dates`), ``SITE`` (the sites the corpora come from, :mod:`.residue`).
+proper name), ``DEPARTMENT`` (and ward, beside such a hospital), ``DATE_OF_BIRTH``, ``DATE``, ``AGE`` (see :mod:`.dates`), ``SITE`` (the sites the corpora come from, :mod:`.residue`).
 
 Younger ages, months with their year, doses, laboratory values, drugs, diseases, eponyms and emergency numbers
 are clinical content and stay. Records that are nobody's (instructions, summaries of articles) lose what has a
@@ -34,7 +34,7 @@ __all__ = ["KINDS", "DeidentifiedText", "Span", "deidentify_record", "deidentify
 
 KINDS = (
     "NAME", "PHONE", "EMAIL", "URL", "IP", "ID", "LICENSE", "RECORD_NUMBER", "ACCOUNT", "PLATE", "DEVICE", "ADDRESS", "ZIP",
-    "HOSPITAL", "DATE_OF_BIRTH", "DATE", "AGE", "SITE",
+    "HOSPITAL", "DEPARTMENT", "DATE_OF_BIRTH", "DATE", "AGE", "SITE",
 )  # fmt: skip
 _PLACEHOLDER = re.compile(r"\[(?:" + "|".join(KINDS) + r")\]")
 

@@ -92,15 +92,15 @@ _BARE_EN = (
 )  # fmt: skip
 _BARE_IN = (*_BARE_EN, "Also {AADHAAR}.", "And {PAN}.")
 _HOSPITAL_ZH = (
-    "上周在{HOSPITAL}做的CT，说是肺结节。", "孩子出生在{HOSPITAL}，足月顺产。", "我想挂{HOSPITAL}的消化科。", "去年去{HOSPITAL}看过，开了二甲双胍。", "患者于{HOSPITAL}行阑尾切除术。",
-    "{HOSPITAL}的医生建议复查甲功。", "转到{HOSPITAL}以后退烧了。", "医院：{HOSPITAL}，科室：心内科。", "听说{HOSPITAL}不错，请问怎么预约？", "由{HOSPITAL}转入我科。",
-    "建议去当地三甲医院检查，普通门诊部也可以。", "县医院说要去上级医院，社区卫生服务中心可以打针。", "妇幼保健院和儿童医院哪个好？", "去了好几家医院，这家中医院也看过。",
+    "上周在{HOSPITAL}做的CT，说是肺结节。", "孩子出生在{HOSPITAL}，足月顺产。", "我想挂{HOSPITAL}的{DEPARTMENT}。", "去年去{HOSPITAL}看过，开了二甲双胍。", "患者于{HOSPITAL}行阑尾切除术。",
+    "{HOSPITAL}的医生建议复查甲功。", "转到{HOSPITAL}以后退烧了。", "医院：{HOSPITAL}，科室：{DEPARTMENT}。", "听说{HOSPITAL}不错，请问怎么预约？", "由{HOSPITAL}转入我科。", "我妈妈在{HOSPITAL}{DEPARTMENT}住院。", "{HOSPITAL} {DEPARTMENT} 的医生您好。",
+    "建议去当地三甲医院检查，普通门诊部也可以。", "县医院说要去上级医院，社区卫生服务中心可以打针。", "妇幼保健院和儿童医院哪个好？", "建议到消化内科就诊，必要时看急诊科。", "去了好几家医院，这家中医院也看过。",
 )  # fmt: skip
 _HOSPITAL_EN = (
-    "I was admitted to {HOSPITAL} last week with chest pain.", "She works as a nurse at {HOSPITAL}.", "{HOSPITAL} did the MRI.", "He was moved from {HOSPITAL} on Monday.",
+    "I was admitted to {HOSPITAL} last week with chest pain.", "She works as a nurse at {HOSPITAL}.", "{HOSPITAL} did the MRI.", "I saw a resident of the {DEPARTMENT} at {HOSPITAL}.", "He lies in {HOSPITAL}, {DEPARTMENT}.", "He was moved from {HOSPITAL} on Monday.",
     "My son was born at {HOSPITAL} in March.", "The biopsy was read at {HOSPITAL}, they said benign.", "Follow up at {HOSPITAL} in two weeks.", "I called {HOSPITAL} and waited.",
     "The local General Hospital has a Pain Clinic.", "Please go to the nearest Emergency Clinic or a Children's Hospital.", "A Medical Center near you may help; the clinic is open.",
-    "He stayed in hospital, then a nursing home.",
+    "He stayed in hospital, then a nursing home.", "Ask for an appointment in the dermatology department.",
 )  # fmt: skip
 _KIND_ZH = (
     "第一人民医院", "第三人民医院", "人民医院", "中心医院", "中医院", "妇幼保健院", "儿童医院", "口腔医院", "肿瘤医院", "传染病医院", "精神卫生中心", "中西医结合医院",
@@ -108,6 +108,14 @@ _KIND_ZH = (
 _KIND_EN = (
     "General Hospital", "Medical Center", "Medical Centre", "Clinic", "Memorial Hospital", "Regional Medical Center", "Community Hospital", "Children's Hospital", "Nursing Home",
     "Infirmary", "Eye Institute", "Cancer Center", "Health System", "Rehabilitation Center", "Surgery Center", "Health Centre", "Hospice", "Healthcare", "Family Practice",
+)  # fmt: skip
+_DEPARTMENT_ZH = (
+    "消化科", "心内科", "肝胆外科", "骨科二病区", "妇产科", "儿科", "神经外科ICU", "呼吸与危重症医学科", "生殖医学科", "特需门诊", "内科三病区12床", "血管外科", "风湿科", "急诊",
+    "胸外科5床", "肾内科", "甲乳外科", "老年科", "中医科", "皮肤科门诊",
+)  # fmt: skip
+_DEPARTMENT_EN = (
+    "Department of Cardiology", "cardiology department", "Dept. of Internal Medicine", "intensive care unit", "maternity ward", "Department of Obstetrics and Gynaecology",
+    "surgical ward", "Emergency Department", "Division of Infectious Diseases", "Ward 7B", "stroke unit", "Department of Ear, Nose and Throat", "oncology unit", "Room 214",
 )  # fmt: skip
 _LUCKY = ("康宁", "仁和", "同心", "德济", "博康", "惠民", "安泰", "瑞康")
 
@@ -171,11 +179,13 @@ def _filled(template: str, draw: _Drawn) -> tuple[str, tuple[Label, ...]]:
     text, labels, last = "", [], 0
     for slot in _SLOT.finditer(template):
         text += template[last : slot.start()]
-        value = (
-            _hospital(draw)
-            if slot[1] == "HOSPITAL"
-            else _value(draw.fake, draw.chance, slot[1], draw.chinese)
-        )
+        match slot[1]:
+            case "HOSPITAL":
+                value = _hospital(draw)
+            case "DEPARTMENT":
+                value = draw.chance.choice(_DEPARTMENT_ZH if draw.chinese else _DEPARTMENT_EN)
+            case _:
+                value = _value(draw.fake, draw.chance, slot[1], draw.chinese)
         kind = _KINDS.get(slot[1], slot[1])
         if kind == "DATE" and template[: slot.start()].endswith(("出生日期", "DOB: ")):
             kind = "DATE_OF_BIRTH"

@@ -79,7 +79,7 @@ _GENERIC_ADMIN = re.compile(
 _NAME_EN = r"(?:[A-Z][\w'’&-]*\.?|of|and|de)"
 _HOSPITAL_EN = re.compile(
     # No name goes on in the next line, which may be another sender's; the kind of house may stand there.
-    rf"(?<![A-Za-z.])((?:{_NAME_EN}[^\S\n]+){{0,4}}{_NAME_EN}\s+)"
+    rf"(?<![A-Za-z0-9.])((?:{_NAME_EN}[^\S\n]+){{0,4}}{_NAME_EN}\s+)"
     r"(?:Hospitals?|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinics?|Infirmary|Nursing Home|Polyclinic|Medical College"
     rf"|(?P<weak>(?:{'|'.join(map(str.capitalize, _CARE))}) (?:Cent(?:er|re)|Institute)|Healthcare|Health System|Hospice|Family Practice|Medical Group|Sanatorium))\b"
     r"(?! (?:staff|visit|stay|bed|admission))"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from mulmed.corpus.deidentify.dates import OLD_AGES, SHAPES_DATES, WORDS_DATES, find_dates
+from mulmed.corpus.deidentify.departments import departments_en, departments_zh
 from mulmed.corpus.deidentify.lexicon import chinese_words, not_people, ordinary
 from mulmed.corpus.deidentify.model import find_names_by_model
 from mulmed.corpus.deidentify.names_en import SHAPES_EN, WORDS_EN, find_names_en, small_names
@@ -116,13 +117,17 @@ def find(text: str, language: str | None, profile: Profile, clinical: bool, hits
     if language != "en" and not text.isascii():
         if not _ZH.isdisjoint(hits):
             yield from find_addresses_zh(text, hits)
-            yield from find_hospitals_zh(text, hits)
+            for hospital in find_hospitals_zh(text, hits):
+                yield hospital
+                yield from departments_zh(text, hospital)
             yield from find_names_zh(text, hits)
         if clinical and profile == "full" and _HAN.search(text):
             yield from find_names_by_model(text)
     if language != "zh" and not _EN.isdisjoint(hits):
         yield from find_addresses_en(text, hits)
-        yield from find_hospitals_en(text, hits)
+        for hospital in find_hospitals_en(text, hits):
+            yield hospital
+            yield from departments_en(text, hospital)
         yield from find_names_en(text, hits)
         yield from find_postcodes(text, hits)
 

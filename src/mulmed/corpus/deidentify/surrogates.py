@@ -93,7 +93,7 @@ class Surrogates:
                 return f"192.0.2.{self._distinct('ip', value, 254) + 1}"
             case "DATE" | "DATE_OF_BIRTH":
                 return self._moved(value) or f"[{kind}]"
-            case "AGE" | "ZIP" | "SITE":
+            case "AGE" | "ZIP" | "SITE" | "DEPARTMENT":
                 return f"[{kind}]"  # nothing made up tells what these tell
             case "PHONE":
                 return self._phone(value)
