@@ -1,0 +1,1 @@
+"""Blind review by clinicians: study, store, pages, agreement, results."""
