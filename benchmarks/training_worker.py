@@ -30,8 +30,9 @@ def ours(model_folder: str, *, int8: bool) -> Train:
     from mulmed.training.attention import use_packed_attention
     from mulmed.training.fused import fuse_norms
     from mulmed.training.int8 import quantize_base
-    from mulmed.training.loop import choose_device, keep_freed_memory, load_model, pack_loss
     from mulmed.training.lora import add_adapters, trainable
+    from mulmed.training.loss import pack_loss
+    from mulmed.training.model import choose_device, keep_freed_memory, load_model
     from mulmed.training.packing import make_pack, pack_lengths
 
     keep_freed_memory()

@@ -168,7 +168,7 @@ def taught(
     import torch
 
     from mulmed.training.attention import use_packed_attention
-    from mulmed.training.loop import Placement, load_model
+    from mulmed.training.model import Placement, load_model
     from mulmed.training.packing import make_pack
     from tests.runs import one_thread
 

@@ -122,7 +122,7 @@ def _matrix_rate() -> tuple[float, str]:
     """Operations a second of a float32 product (bfloat16 on a GPU) on this machine, measured now."""
     import torch
 
-    from mulmed.training.loop import choose_device
+    from mulmed.training.model import choose_device
 
     placement = choose_device("auto")
     n = 8192 if placement.device.type == "cuda" else 1024

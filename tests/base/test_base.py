@@ -16,7 +16,7 @@ from mulmed.artifact import FileHashes, damaged_files, read_artifact
 from mulmed.base import Base, check_folder, count_parameters, prepare_base, resolve_base
 from mulmed.base.embedded import EMBEDDED, EmbeddedBase, cache_folder, convert_embedded
 from mulmed.errors import MulmedError
-from mulmed.training.loop import Placement, load_model
+from mulmed.training.model import Placement, load_model
 
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
 

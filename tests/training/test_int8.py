@@ -23,8 +23,9 @@ from mulmed.training.int8 import (
     quantize_base,
     quantize_rows,
 )
-from mulmed.training.loop import Placement, load_model, pack_loss, packs_of, use_packed_loss
 from mulmed.training.lora import add_adapters, trainable
+from mulmed.training.loss import pack_loss, packs_of
+from mulmed.training.model import Placement, load_model, use_packed_loss
 from tests.conftest import TEXTS, make_record
 
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
@@ -133,7 +134,7 @@ def test_loss_of_real_models_stays_within_a_percent(request: pytest.FixtureReque
 def test_a_machine_whose_products_saturate_is_refused(tiny: Path) -> None:
     """oneDNN held to older instructions clips sums of products: what a CPU without VNNI does."""
     code = (
-        "import sys, torch; from pathlib import Path; from mulmed.training.loop import *\n"
+        "import sys, torch; from pathlib import Path; from mulmed.training.model import *\n"
         "from mulmed.training.int8 import quantize_base\n"
         "from mulmed.errors import MulmedError\n"
         "model = load_model(Path(sys.argv[1]), Placement(torch.device('cpu'), torch.float32, 'cpu'))\n"

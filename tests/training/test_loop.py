@@ -19,18 +19,11 @@ from mulmed.errors import MulmedError
 from mulmed.prompts import Example, Renderer, load_template
 from mulmed.recipe import Lora, Step
 from mulmed.training.checkpoint import FOLDER
-from mulmed.training.loop import (
-    LOG,
-    RUN,
-    Placement,
-    load_model,
-    pack_loss,
-    packs_of,
-    train,
-    use_packed_loss,
-    validation_loss,
-)
+from mulmed.training.log import LOG
+from mulmed.training.loop import RUN, train
 from mulmed.training.lora import CONFIG, WEIGHTS
+from mulmed.training.loss import pack_loss, packs_of, validation_loss
+from mulmed.training.model import Placement, load_model, use_packed_loss
 from mulmed.training.packing import batch_indices
 from tests.conftest import TEXTS, make_record
 from tests.runs import ENVIRONMENT, ROOT, one_thread

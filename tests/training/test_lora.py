@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM
 from mulmed.errors import MulmedError
 from mulmed.prompts import Example
 from mulmed.recipe import Lora
-from mulmed.training.loop import Placement, load_model
 from mulmed.training.lora import (
     CONFIG,
     WEIGHTS,
@@ -25,6 +24,7 @@ from mulmed.training.lora import (
     save_adapter,
     trainable,
 )
+from mulmed.training.model import Placement, load_model
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")

@@ -18,9 +18,9 @@ from mulmed.errors import MulmedError
 from mulmed.pipeline import Pipeline, Stage
 from mulmed.prompts import Example, Renderer, load_template
 from mulmed.recipe import Lora
-from mulmed.training.loop import Placement, load_model
 from mulmed.training.lora import add_adapters, load_adapter, save_adapter, trainable
 from mulmed.training.merge import PROOF, TOLERANCES, compare, merge
+from mulmed.training.model import Placement, load_model
 from tests.conftest import TEXTS, make_record
 
 pytestmark = pytest.mark.usefixtures("single_thread")

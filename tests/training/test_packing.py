@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulmed.prompts import Example
-from mulmed.training.loop import learning_rate_factor, packs_of
+from mulmed.training.loss import packs_of
 from mulmed.training.packing import batch_indices, make_pack, pack_lengths, steps_per_epoch, total_steps
+from mulmed.training.step import learning_rate_factor
 
 
 @pytest.mark.parametrize(

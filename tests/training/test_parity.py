@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM
 from mulmed.prompts import Example
 from mulmed.recipe import Lora
 from mulmed.training.attention import use_packed_attention
-from mulmed.training.loop import Placement, load_model, pack_loss, packs_of
 from mulmed.training.lora import add_adapters, save_adapter, trainable
+from mulmed.training.loss import pack_loss, packs_of
+from mulmed.training.model import Placement, load_model
 
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
 SETTINGS = Lora(dropout=0.0)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from mulmed.recipe import Decoding
-from mulmed.training.loop import choose_device, load_model
+from mulmed.training.model import choose_device, load_model
 
 
 @dataclass(frozen=True, slots=True)

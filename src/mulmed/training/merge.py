@@ -12,8 +12,9 @@ import torch
 from mulmed.artifact import write_json
 from mulmed.errors import MulmedError
 from mulmed.prompts import Example, Renderer
-from mulmed.training.loop import Placement, Progress, load_model
+from mulmed.training.loop import Progress
 from mulmed.training.lora import adapters, load_adapter
+from mulmed.training.model import Placement, load_model
 
 PROOF = "proof.json"
 _POSITIONS = 32

@@ -1,0 +1,91 @@
+"""A recipe's stages in their order. Nothing heavy is imported until one of them runs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mulmed.artifact import FileHashes
+from mulmed.base import Base, prepare_base, resolve_base
+from mulmed.errors import MulmedError
+from mulmed.pipeline import Pipeline, Stage
+from mulmed.prompts.template import load_template
+from mulmed.recipe import Recipe
+from mulmed.stages.answers import evaluate_stage, generate_stage
+from mulmed.stages.common import RECORDS
+from mulmed.stages.corpus import corpus_stage
+from mulmed.stages.report import report_stage
+from mulmed.stages.training import merge_stage, train_stage
+
+if TYPE_CHECKING:
+    from mulmed.corpus.record import Record
+    from mulmed.prompts import Example, Renderer
+
+
+class Run:
+    """A recipe bound to its output folder and base model.
+
+    Args:
+        recipe: the whole recipe.
+        tell: receives lines for the user, such as a base model's licence notice.
+
+    Raises:
+        MulmedError: a source file or the base model is missing.
+    """
+
+    def __init__(self, recipe: Recipe, tell: Callable[[str], None]) -> None:
+        self.recipe = recipe
+        self.root = Path(recipe.output or Path("runs") / recipe.name)
+        self.template = load_template(recipe.template)
+        self.tell = tell
+        self.hashes = FileHashes(self.root / ".hashes.json")
+        self.base: Base = resolve_base(recipe.base, recipe.base_revision, self.hashes, tell=tell)
+        self.pipeline = Pipeline(self.root, self._stages())
+        self.hashes.save()
+
+    @functools.cached_property
+    def renderer(self) -> Renderer:
+        """The base model's tokenizer with the recipe's template."""
+        from transformers import AutoTokenizer
+
+        from mulmed.prompts import Renderer
+
+        prepare_base(self.base, self.tell)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.base.folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise MulmedError(
+                f"The base model's tokenizer cannot be loaded: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+                where=str(self.base.folder),
+                remedy="Fetch its tokenizer files again.",
+            ) from error
+        return Renderer(tokenizer, self.template)
+
+    def records(self) -> list[Record]:
+        """The cleaned corpus, in file order."""
+        import polars as pl
+
+        from mulmed.corpus.batch import from_batch
+
+        return list(from_batch(pl.read_parquet(self.pipeline.folder("corpus") / RECORDS)))
+
+    def examples(self, step: str, split: str) -> list[Example]:
+        """The rendered examples of a step's sources in one split."""
+        sources = self.recipe.steps[step].sources
+        return [self.renderer.example(r) for r in self.records() if r.source in sources and r.split == split]
+
+    def model_folder(self, model: str) -> Path:
+        """Where the model called ``base`` or after a step lies."""
+        return self.base.folder if model == "base" else self.pipeline.folder(f"merge-{model}")
+
+    def _stages(self) -> list[Stage]:
+        stages = [corpus_stage(self)]
+        for name, step in self.recipe.steps.items():
+            stages += [train_stage(self, name, step), merge_stage(self, name, step)]
+        stages += [generate_stage(self, model) for model in self.recipe.models]
+        stages += [evaluate_stage(self), report_stage(self)]
+        return stages

@@ -1,0 +1,32 @@
+"""A training step's log: one JSON object a line, cut back to the checkpoint when a run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mulmed.artifact import write_atomic
+
+LOG = "log.jsonl"
+
+
+def cut_log(path: Path, steps_done: int) -> None:
+    """Cut the log back to what the checkpoint knows."""
+    kept = []
+    if path.exists() and steps_done:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:  # the line being written when the process was killed
+                break
+            if row["step"] <= steps_done:
+                kept.append(line + "\n")
+    write_atomic(path, "".join(kept).encode())
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row. All its numbers are finite: whoever writes one has looked."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, allow_nan=False) + "\n")
