@@ -219,18 +219,22 @@ def evaluate(
                 remedy="Name a file of answers: --predictions NAME=FILE.",
             )
         settings, seed, answers = Evaluation(), Recipe.model_fields["seed"].default, []
+        encoder = None
         questions, target = read_questions([recipe]), folder or Path("runs") / f"{recipe.stem}-scores"
     else:
         work = _open(recipe, overrides, data)
         _bring_up_to_date(work, ["evaluate"], as_json=False, quiet=as_json)
         settings, seed = work.recipe.evaluation, work.recipe.seed
+        encoder = work.encoder.folder if work.encoder else None
         files = [work.root / f"generate-{model}" / "answers.jsonl" for model in work.recipe.models]
         answers, questions = read_answers(files), read_questions(files)
         target = folder or work.root / ("evaluate-elsewhere" if named else "evaluate")
     for name, file in named.items():
         answers += read_predictions(file, name, questions)
     own = folder is not None or bool(named)  # not the recipe's own evaluation
-    scores = write_scores_of(answers, target, settings, seed) if own else _read(target, "scores.json")
+    scores = (
+        write_scores_of(answers, target, settings, seed, encoder) if own else _read(target, "scores.json")
+    )
     if samples is not None:
         write_samples(answers, read_answers([target / "scores_per_question.jsonl"]), samples)
     if as_json:

@@ -39,11 +39,19 @@ class Base:
     notice: str
 
 
-def resolve_base(name: str, revision: str | None, hashes: FileHashes, *, tell: Callable[[str], None]) -> Base:
+def resolve_base(
+    name: str,
+    revision: str | None,
+    hashes: FileHashes,
+    *,
+    tell: Callable[[str], None],
+    key: str = "base",
+) -> Base:
     """The base model called ``name`` in a recipe, found and checked but not yet converted.
 
     An existing folder is checked. Anything of the form ``owner/model`` is looked up in the Hugging Face
-    cache and, because the recipe names it, fetched from the hub when it is not there.
+    cache and, because the recipe names it, fetched from the hub when it is not there. ``key`` is the recipe's
+    that names it, for messages.
 
     Raises:
         MulmedError: there is no such model, or its folder holds pickles or asks for remote code.
@@ -57,11 +65,11 @@ def resolve_base(name: str, revision: str | None, hashes: FileHashes, *, tell: C
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise MulmedError(
                 f"There is no base model {name!r}.",
-                where=f"base: {name}",
+                where=f"{key}: {name}",
                 remedy=f"Name an embedded base ({', '.join(EMBEDDED)}), an existing Hugging Face folder, "
                 "or a model of the hub as owner/model.",
             )
-        folder = _hub_folder(name, revision, tell)
+        folder = _hub_folder(name, revision, tell, key)
         label = name
     check_folder(folder)
     files = sorted({p for pattern in MODEL_FILES for p in folder.glob(pattern) if p.is_file()})
@@ -158,15 +166,15 @@ def _read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _hub_folder(name: str, revision: str | None, tell: Callable[[str], None]) -> Path:
+def _hub_folder(name: str, revision: str | None, tell: Callable[[str], None], key: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     if revision is None:
         raise MulmedError(
             "A model of the hub needs a pinned revision, so that a run can be repeated.",
-            where=f"base: {name}",
-            remedy="Set base_revision to a commit hash, or base to a local folder.",
+            where=f"{key}: {name}",
+            remedy="Set its revision (base_revision; elsewhere `revision` beside it) to a commit hash, or name a local folder.",
         )
     patterns = list(MODEL_FILES)
     try:
@@ -180,7 +188,7 @@ def _hub_folder(name: str, revision: str | None, tell: Callable[[str], None]) ->
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise MulmedError(
             f"The hub did not give {name}: {type(error).__name__}.",
-            where=f"base: {name}, base_revision: {revision}",
+            where=f"{key}: {name}, revision: {revision}",
             remedy="Check name, revision and network, or fetch it elsewhere and name its folder.",
         ) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mulmed.evaluation import diversity, fscore, readability, rouge
+from mulmed.evaluation import bertscore, diversity, fscore, readability, rouge
 from mulmed.evaluation.metric import Metric
 from mulmed.evaluation.tokenize import jieba_words, tokens
 
@@ -13,6 +13,7 @@ from mulmed.evaluation.tokenize import jieba_words, tokens
 METRICS: dict[str, Metric] = {
     **fscore.METRICS,
     **rouge.METRICS,
+    **bertscore.METRICS,
     **diversity.METRICS,
     "length": Metric(
         "Answer length",

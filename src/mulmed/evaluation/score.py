@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from mulmed import recipe
+from mulmed.evaluation.bertscore import bert_scores
 from mulmed.evaluation.comparison import Comparison, compare, read_answers
 from mulmed.evaluation.measure import cut, describe, measure
 from mulmed.evaluation.summary import Scored, Scores, summarize
@@ -49,26 +52,47 @@ def score_answers(
     return summarize(comparison, _score_all(comparison), settings, seed, baseline)
 
 
+def _silent(doing: str, done: int, total: int) -> None:
+    """No progress is shown."""
+
+
 def write_scores(
-    answers_files: Sequence[Path], out: Path, settings: recipe.Evaluation, seed: int
+    answers_files: Sequence[Path],
+    out: Path,
+    settings: recipe.Evaluation,
+    seed: int,
+    encoder: Path | None = None,
+    progress: Callable[[str, int, int], None] = _silent,
 ) -> dict[str, Any]:
     """Score ``answers.jsonl`` files, as :func:`write_scores_of` does their rows."""
-    return write_scores_of(read_answers(answers_files), out, settings, seed)
+    return write_scores_of(read_answers(answers_files), out, settings, seed, encoder, progress)
 
 
 def write_scores_of(
-    answers: Sequence[Mapping[str, Any]], out: Path, settings: recipe.Evaluation, seed: int
+    answers: Sequence[Mapping[str, Any]],
+    out: Path,
+    settings: recipe.Evaluation,
+    seed: int,
+    encoder: Path | None = None,
+    progress: Callable[[str, int, int], None] = _silent,
 ) -> dict[str, Any]:
     """Score answers into ``out/scores.json`` and ``out/scores_per_question.jsonl``.
 
     Numbers are rounded to 6 digits; equal answers give equal bytes, in whatever order their rows come as long
     as the models' order is the same. Neither file holds any text of a question or an answer.
 
+    Args:
+        encoder: the folder of the model that ``settings.bertscore`` names.
+        progress: told what is done, how much of it, and how much there is.
+
     Returns:
         What ``scores.json`` holds; see :func:`score_answers`, also for the errors raised.
     """
     comparison = compare(answers)
-    scores = _score_all(comparison)
+    scores = _score_all(comparison, progress)
+    if settings.bertscore and encoder:
+        scores = _with_bertscore(comparison, scores, encoder, settings.bertscore.layer, progress)
+    progress("comparing", 0, 1)
     summary: dict[str, Any] = _rounded(summarize(comparison, scores, settings, seed, None))
     out.mkdir(parents=True, exist_ok=True)
     with (out / "scores_per_question.jsonl").open("wb") as file:
@@ -85,10 +109,28 @@ def write_scores_of(
     return summary
 
 
-def _score_all(comparison: Comparison) -> Scores:
+def _with_bertscore(
+    comparison: Comparison,
+    scores: Scores,
+    encoder: Path,
+    layer: int | None,
+    progress: Callable[[str, int, int], None],
+) -> Scores:
+    references = {question.id: question.reference for question in comparison.questions}
+    pairs = [(comparison.answers[key], references[key[1]]) for key in scores.answers]
+    found = bert_scores(pairs, encoder, layer, progress=partial(progress, "embedding for BERTScore"))
+    answers = {
+        key: replace(scored, values={**scored.values, **score.values()})
+        for (key, scored), score in zip(scores.answers.items(), found, strict=True)
+    }
+    return replace(scores, answers=answers)
+
+
+def _score_all(comparison: Comparison, progress: Callable[[str, int, int], None] = _silent) -> Scores:
     answers: dict[tuple[str, str], Scored] = {}
     references: dict[str, Mapping[str, float]] = {}
-    for question in comparison.questions:
+    for done, question in enumerate(comparison.questions):
+        progress("scoring", done, len(comparison.questions))
         reference = cut(question.reference, question.language, question.task)
         references[question.id] = describe(reference)
         for model in comparison.models:

@@ -32,11 +32,20 @@ class Generation(Settings):
     batch: int = Field(8, ge=1)
 
 
+class BertScore(Settings):
+    """BERTScore beside the other measures, by an encoder the user names."""
+
+    model: str = Field(description="a Hugging Face folder, or a hub name")
+    revision: str | None = Field(None, description="hub names only: the commit to use")
+    layer: int | None = Field(None, ge=1, description="whose output is compared; default the last")
+
+
 class Evaluation(Settings):
     """How answers are scored."""
 
     resamples: int = Field(1000, ge=100, description="bootstrap resamples over questions")
     confidence: float = Field(0.95, gt=0, lt=1)
+    bertscore: BertScore | None = None
 
 
 class Report(Settings):

@@ -64,12 +64,13 @@ def evaluate_stage(run: Run) -> Stage:
         from mulmed.evaluation.empathy import care
         from mulmed.evaluation.score import write_scores
 
-        progress("scoring", 0, 1)
+        encoder = run.encoder
+        if encoder is not None:
+            prepare_base(encoder, run.tell)
         files = [run.pipeline.folder(f"generate-{m}") / "answers.jsonl" for m in models]
         settings, seed = run.recipe.evaluation, run.recipe.seed
-        write_scores(files, out, settings, seed)
+        write_scores(files, out, settings, seed, encoder.folder if encoder else None, progress)
         write_json(out / "care.json", care(read_answers(files), settings, seed))
-        progress("scored", 1, 1)
 
     return Stage(
         name="evaluate",
@@ -77,7 +78,10 @@ def evaluate_stage(run: Run) -> Stage:
         version=VERSIONS["evaluate"],
         parents={f"generate-{m}": ("answers.jsonl",) for m in models},
         config={
-            "evaluation": run.recipe.evaluation.model_dump(mode="json"),
+            "evaluation": run.recipe.evaluation.model_dump(
+                mode="json", exclude={"bertscore": {"model", "revision"}}
+            ),
+            "encoder": run.encoder and run.encoder.content,
             "models": list(models),
             "seed": run.recipe.seed,
         },

@@ -42,6 +42,11 @@ class Run:
         self.tell = tell
         self.hashes = FileHashes(self.root / ".hashes.json")
         self.base: Base = resolve_base(recipe.base, recipe.base_revision, self.hashes, tell=tell)
+        bertscore = recipe.evaluation.bertscore
+        self.encoder: Base | None = None
+        if bertscore is not None:
+            key = "evaluation.bertscore.model"
+            self.encoder = resolve_base(bertscore.model, bertscore.revision, self.hashes, tell=tell, key=key)
         self.pipeline = Pipeline(self.root, self._stages())
         self.hashes.save()
 
