@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import settings
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // int(workers), 1)))
 
-from mulmed.base.embedded import EMBEDDED, convert_embedded
+from mulmed.base.embedded import EMBEDDED, EmbeddedBase, convert_embedded
 from mulmed.corpus.record import Record, Turn
 from mulmed.prompts import Example, Renderer, load_template
 
@@ -165,6 +166,14 @@ def taught(
     tmp_path_factory: pytest.TempPathFactory, tiny: Path, examples: list[Example], smollm_tokenizer: Any
 ) -> Path:
     """``tiny`` with all its weights trained until it knows the answers of ``TEXTS`` by heart and stops."""
+    folder = tmp_path_factory.mktemp("taught")
+    teach(tiny, examples, folder, steps=40)
+    smollm_tokenizer.save_pretrained(folder)
+    return folder
+
+
+def teach(model: Path, examples: list[Example], out: Path, *, steps: int) -> None:
+    """Save ``model``, all its weights trained on the examples, in ``out``."""
     import torch
 
     from mulmed.training.attention import use_packed_attention
@@ -172,25 +181,65 @@ def taught(
     from mulmed.training.packing import make_pack
     from tests.runs import one_thread
 
-    model = load_model(tiny, Placement(torch.device("cpu"), torch.float32, "cpu"))
-    use_packed_attention(model)
+    network = load_model(model, Placement(torch.device("cpu"), torch.float32, "cpu"))
+    use_packed_attention(network)
     pack = make_pack([e.ids for e in examples], [e.mask for e in examples])
     words, targets = pack.targets.unique(return_inverse=True)  # the whole vocabulary would take long
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     with one_thread():
-        for _ in range(40):
-            hidden = model.base_model(
+        for _ in range(steps):
+            hidden = network.base_model(
                 input_ids=pack.ids, position_ids=pack.positions, lengths=pack.lengths, use_cache=False
             ).last_hidden_state[0, pack.sources]
-            logits = hidden @ model.get_output_embeddings().weight[words].T
+            logits = hidden @ network.get_output_embeddings().weight[words].T
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(logits, targets).backward()
             optimizer.step()
-    model.set_attn_implementation("sdpa")
-    folder = tmp_path_factory.mktemp("taught")
-    model.save_pretrained(folder)
-    smollm_tokenizer.save_pretrained(folder)
-    return folder
+    network.set_attn_implementation("sdpa")
+    network.save_pretrained(out)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A small embedded base (``tests/bases.py``), and how it looks in other layouts.
+
+    Attributes:
+        packages: the folder it is installed in.
+        converted: its Hugging Face folder.
+        taught: the same, trained to answer ``TEXTS``.
+    """
+
+    packages: Path
+    base: EmbeddedBase
+    converted: Path
+    taught: Path
+    renderer: Renderer
+
+
+def _small(factory: pytest.TempPathFactory, architecture: str) -> Small:
+    from transformers import AutoTokenizer
+
+    from tests.bases import converted, make_base
+
+    packages = factory.mktemp(architecture)
+    base = make_base(packages, architecture)
+    folder = converted(packages, base)
+    renderer = Renderer(AutoTokenizer.from_pretrained(folder), load_template("alpaca"))
+    taught = packages / "taught"
+    examples = [renderer.example(make_record(i, *text)) for i, text in enumerate(TEXTS)]
+    teach(folder, examples, taught, steps=60)
+    renderer.tokenizer.save_pretrained(taught)
+    return Small(packages, base, folder, taught, renderer)
+
+
+@pytest.fixture(scope="session")
+def small_llama(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return _small(tmp_path_factory, "llama")
+
+
+@pytest.fixture(scope="session")
+def small_gemma(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return _small(tmp_path_factory, "gemma3")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from mulmed import __version__
 from mulmed.errors import MulmedError
@@ -269,6 +270,24 @@ def report(
     _bring_up_to_date(work, ["report"], as_json)
     if not as_json:
         out.print(f"Report: [bold]{work.root / 'report' / 'index.html'}[/bold]", soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Annotated[
+        Path, typer.Argument(help="A merged model: the folder merge-STEP of a run.", show_default=False)
+    ],
+    file: Annotated[Path, typer.Option("--out", help="The file to write, NAME.gguf.", show_default=False)],
+    precision: Annotated[
+        Literal["f32", "f16", "q8_0"], typer.Option(help="Of the matrices: 32, 16 or 8 bits a weight.")
+    ] = "f16",
+) -> None:
+    """Write a merged model as GGUF, for llama.cpp and Ollama."""
+    from mulmed.export.gguf import export_gguf
+
+    modelfile = export_gguf(folder, file, precision)
+    out.print(f"Written: [bold]{escape(str(file))}[/bold]", soft_wrap=True)
+    out.print(f"For Ollama: ollama create NAME -f [bold]{escape(str(modelfile))}[/bold]", soft_wrap=True)
 
 
 def _open(recipe: Path, overrides: list[str] | None, data: Path | None) -> Any:

@@ -1,0 +1,1 @@
+"""Export: merged models -> files that other programs read."""

@@ -1,0 +1,139 @@
+"""A merged model's folder, checked before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from safetensors import safe_open
+
+from mulmed.artifact import Artifact, damaged_files, read_artifact
+from mulmed.base.embedded import EMBEDDED, EmbeddedBase, identity
+from mulmed.errors import MulmedError
+from mulmed.prompts import Template, load_template
+
+Tensor = np.ndarray[Any, Any]
+_TEMPLATES = ("alpaca",)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged folder that is what its manifest says.
+
+    Attributes:
+        base: the embedded base that was trained.
+        template: the prompt it was trained with.
+        step: which step of a recipe it ends.
+        weights: tensor name -> the safetensors file that holds it.
+    """
+
+    artifact: Artifact
+    base: EmbeddedBase
+    template: Template
+    step: str
+    weights: Mapping[str, Path]
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Its ``config.json``."""
+        config: Mapping[str, Any] = self.json("config.json")
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Mapping[str, Any]:
+        """Its ``tokenizer.json``."""
+        tokenizer: Mapping[str, Any] = self.json("tokenizer.json")
+        return tokenizer
+
+    @property
+    def title(self) -> str:
+        """What it is, one line."""
+        return f"{self.base.title}, fine-tuned by MulMed ({self.step})"
+
+    @property
+    def licence(self) -> str:
+        """What the base's licence wants said of a model made from it."""
+        return (
+            f"{self.base.notice} This is a modified version: fine-tuned with MulMed (step {self.step}), the "
+            "weights changed."
+        )
+
+    def json(self, name: str) -> Any:
+        """A JSON file of the folder."""
+        return orjson.loads((self.artifact.path / name).read_bytes())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        with safe_open(self.weights[name], framework="pt") as file:
+            return tuple(file.get_slice(name).get_shape())
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor in float32."""
+        with safe_open(self.weights[name], framework="pt") as file:
+            # By way of torch: numpy has no bfloat16.
+            tensor: Tensor = file.get_tensor(name).float().numpy()
+        return tensor
+
+    def misfit(self, how: str) -> MulmedError:
+        """The error that it cannot be put into its base's GGUF."""
+        return MulmedError(
+            f"The model does not fit into the GGUF of {self.base.title}: {how}.",
+            where=str(self.artifact.path),
+            remedy=_converter(self.artifact.path),
+        )
+
+
+def read_merged(folder: Path) -> Merged:
+    """The merged model in ``folder``, every file of it checked against the manifest.
+
+    Raises:
+        MulmedError: it is not a finished merge, or not the one that was proven, or of a base or template
+            that cannot be exported.
+    """
+    artifact = read_artifact(folder)
+    stage = str(artifact.manifest["stage"]) if artifact else ""
+    if artifact is None or not stage.startswith("merge-"):
+        raise MulmedError(
+            "This is not a finished merge of a run.",
+            where=str(folder),
+            remedy=f"Name a run's folder merge-STEP, which holds a manifest.json. {_converter(folder)}",
+        )
+    content = artifact.manifest["config"]["base"]
+    base = next((b for b in EMBEDDED.values() if identity(b) == content), None)
+    if base is None:
+        raise MulmedError(
+            "The model's base is not an embedded one, so there is no GGUF of it to put the weights into.",
+            where=str(folder),
+            remedy=f"Embedded bases are {' and '.join(EMBEDDED)}. {_converter(folder)}",
+        )
+    if damaged := damaged_files(artifact):
+        raise MulmedError(
+            f"The folder was changed since the merge was proven: {', '.join(damaged)}.",
+            where=str(folder),
+            remedy="Remove the folder, and let `mulmed train` merge the step again.",
+        )
+    digest = artifact.manifest["config"]["template"]
+    template = next((t for t in map(load_template, _TEMPLATES) if t.sha256 == digest), None)
+    if template is None:
+        raise MulmedError(
+            "The model was trained with a prompt template that this version does not have.",
+            where=str(folder),
+            remedy="Export it with the version of MulMed that made it, or train it again.",
+        )
+    weights: dict[str, Path] = {}
+    for path in (folder / name for name in artifact.manifest["files"] if name.endswith(".safetensors")):
+        with safe_open(path, framework="pt") as file:
+            weights |= dict.fromkeys(file.keys(), path)
+    return Merged(artifact, base, template, stage.removeprefix("merge-"), weights)
+
+
+def _converter(folder: Path) -> str:
+    return (
+        "Other models are converted by llama.cpp's own program: "
+        f"python convert_hf_to_gguf.py {folder} --outfile MODEL.gguf --outtype f16"
+    )
