@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_text, residue
+from mulmed.corpus.deidentify import KINDS, deidentify_record, deidentify_records, deidentify_text, residue
 from mulmed.corpus.deidentify.checks import iban_holds, id_checksum_holds, luhn_holds, verhoeff_holds
 from mulmed.corpus.deidentify.invented import made_up
 from mulmed.corpus.deidentify.model import tagger
@@ -490,6 +490,44 @@ def test_a_clean_record_comes_back_itself() -> None:
     outcome = deidentify_record(record, Deidentify(), b"key")
     assert outcome.record is record
     assert outcome.findings == ()
+
+
+_SAID = [
+    *(text for text, _ in CHINESE[:12]), *(text for text, _ in ENGLISH[:12]), "头疼三天", "多喝水", "", "I feel fine.",
+    "He is 92 and she is 119.", "92", "119岁", "Hi, thanks for using Chat Doctor. Dr. Wrenfield, Chat Doctor",
+    "00:1a:2b:3c:4d:5e", "我\u3000叫李建国", "Tel\u00a013800138000", "wrenfield came", "建国好",
+]  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(_SAID), min_size=2, max_size=4).filter(lambda said: len(said) % 2 == 0),
+            st.sampled_from(["en", "zh"]),
+            st.sampled_from(["dialogue", "instruction"]),
+            st.sampled_from(_SAID),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from(["placeholder", "consistent"]),
+)
+def test_many_records_at_once_become_what_each_becomes_alone(
+    given_: list[tuple[list[str], str, str, str]], surrogates: Literal["placeholder", "consistent"]
+) -> None:
+    settings = Deidentify(surrogates=surrogates)
+    records = [
+        _record(
+            task,
+            id=f"s:{n}",
+            language=language,
+            turns=tuple(Turn("user", text) for text in said),
+            context=context,
+            baselines={"chatgpt": said[0]},
+        )
+        for n, (said, language, task, context) in enumerate(given_)
+    ]
+    alone = [deidentify_record(record, settings, b"key") for record in records]
+    assert deidentify_records(records, settings, b"key") == alone
 
 
 def test_a_name_once_found_is_replaced_where_it_stands_without_a_cue() -> None:

@@ -26,7 +26,7 @@ from mulmed.corpus.audit import Passage
 from mulmed.corpus.batch import Change, Held, audit_frame, from_batch, held, hold, to_batch
 from mulmed.corpus.decontaminate import Overlap, hits
 from mulmed.corpus.deduplicate import Duplicate, sketch
-from mulmed.corpus.deidentify import deidentify_record
+from mulmed.corpus.deidentify import deidentify_records
 from mulmed.corpus.moderate import moderate_records, removals
 from mulmed.corpus.reading import Chunk, Read, parse
 from mulmed.corpus.record import Record
@@ -113,8 +113,7 @@ def first(settings: First, chunk: Chunk) -> Cleaned:
         mended = [repair_record(record, simplify=corpus.simplify) for record in records]
         records = run.stage("repair", records, mended)
     if (deidentify := corpus.deidentify) is not None:
-        masked = [deidentify_record(record, deidentify, key) for record in records]
-        records = run.stage("deidentify", records, masked)
+        records = run.stage("deidentify", records, deidentify_records(records, deidentify, key))
     counts: dict[str, int] = {}
     if corpus.moderate:
         decided = moderate_records(records)

@@ -108,8 +108,6 @@ SHAPES_DATES: dict[str, tuple[str, ...]] = {
     "numeral": tuple(f"{numeral}月" for numeral in "一二三四五六七八九十"),
     "old numeral": ("九十", "一百"),
 }  # fmt: skip
-#: Numbers in their own digits: ages over 89 begin like them.
-OLD_AGES = frozenset(f"{age}".encode() for age in (*range(90, 120),))
 _OLD_RUN = re.compile(r"(?<![0-9])(?:9[0-9]|1[01][0-9])(?![0-9])")
 
 

@@ -115,12 +115,17 @@ def find_hospitals_zh(text: str, hits: Hits) -> Iterator[Span]:
     if "hospital zh" not in hits:
         return
     for match in _hospitals(text, hits["hospital zh"]):
-        start = match.start()
-        for word in _BEFORE_HOSPITAL.finditer(text, match.start(), match.end()):
-            if word.end() <= match.start(1) and (
-                text[word.start()] in "年月号日" or not _in_place(text, word.start())
-            ):
-                start = word.end()
+        # The name begins behind the last of the words that it cannot reach back over.
+        words = list(_BEFORE_HOSPITAL.finditer(text, match.start(), match.end()))
+        start = next(
+            (
+                word.end()
+                for word in reversed(words)
+                if word.end() <= match.start(1)
+                and (text[word.start()] in "年月号日" or not _in_place(text, word.start()))
+            ),
+            match.start(),
+        )
         offset = _proper(text[start : match.start(1)], text[start : match.end()])
         if offset is not None:
             yield Span(start + offset, match.end(), "HOSPITAL")
@@ -145,7 +150,7 @@ def _is_place(word: str) -> bool:
 
 def _in_place(text: str, at: int) -> bool:
     """Whether the character at ``at`` is of the name of a place: the 都 of 成都 ends no clause."""
-    return any(
+    return "\u4e00" <= text[at] <= "\u9fff" and any(
         _is_place(text[start : start + length])
         for length in (2, 3, 4)
         for start in range(max(0, at - length + 1), at + 1)

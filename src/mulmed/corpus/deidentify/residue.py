@@ -9,7 +9,9 @@ name and stay; signatures become a name's placeholder; lost words become an elli
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from ahocorasick_rs import BytesAhoCorasick
 
@@ -72,9 +74,15 @@ _MAGIC, _CLINIQ = 1, 2
 _LOOK = BytesAhoCorasick([literal.encode() for literal in _LITERALS])
 
 
-def has_residue(text: str) -> bool:
-    """Whether there may be something for :func:`scrub` in a text."""
-    return bool(_LOOK.find_matches_as_indexes(text.encode("utf-8", "surrogatepass").lower()))
+def with_residue(texts: Sequence[str]) -> list[int]:
+    """The positions of those of many texts that may hold something for :func:`scrub`."""
+    raw = "\n".join(texts).encode("utf-8", "surrogatepass").lower()
+    found = _LOOK.find_matches_as_indexes(raw)
+    if not found:
+        return []
+    sizes = (len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    ends = list(accumulate(size + 1 for size in sizes))
+    return sorted({bisect_right(ends, place) for _, place, _ in found})
 
 
 def scrub(draft: Draft) -> None:
@@ -93,15 +101,31 @@ def scrub(draft: Draft) -> None:
     if min(found, default=_SITES) >= _SITES:
         return
     sites = _sites(draft.text)
-    if not sites:
-        return
-    if b"http" in lower:
+    if sites and b"http" in lower:
         links = [m.span() for m in _LINK.finditer(draft.text) if _ANY.search(m[0])]
-        if draft.change(Edit(start, end, "[URL]", "URL") for start, end in links):
-            sites = _sites(draft.text)
-    for look, edit in _PASSES:
-        if sites and draft.change(map(edit, look(draft.text, sites))):
-            sites = _sites(draft.text)
+        sites = _changed(draft, [Edit(start, end, "[URL]", "URL") for start, end in links], sites)
+    while sites:
+        before = draft.text
+        for look, edit in _PASSES:
+            sites = sites and _changed(draft, list(map(edit, look(draft.text, sites))), sites)
+        # What stood around a name may make another.
+        sites = [] if draft.text is before else _sites(draft.text)
+
+
+def _changed(draft: Draft, edits: Sequence[Edit], sites: Sequence[int]) -> list[int]:
+    """Make the edits. Returns where the sites are now that none of them took out."""
+    if not draft.change(edits):
+        return list(sites)
+    left: list[int] = []
+    further = iter((*edits, None))
+    edit, shift = next(further), 0
+    for site in sites:
+        while edit and edit.end <= site:
+            shift += len(edit.replacement) - (edit.end - edit.start)
+            edit = next(further)
+        if edit is None or site < edit.start:
+            left.append(site + shift)
+    return left
 
 
 def _sites(text: str) -> list[int]:
@@ -125,7 +149,7 @@ def _sites(text: str) -> list[int]:
 
 
 def _signatures(text: str, sites: Iterable[int]) -> Iterator[re.Match[str]]:
-    signed = (site for site in sites if text[:site][-80:].rstrip(_GAP).lower().endswith(_SIGNED))
+    signed = (site for site in sites if text[max(0, site - 80) : site].rstrip(_GAP).lower().endswith(_SIGNED))
     return _near(_SIGNATURE, text, signed, 60, 30)
 
 

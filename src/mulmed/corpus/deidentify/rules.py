@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from mulmed.corpus.deidentify.dates import OLD_AGES, SHAPES_DATES, WORDS_DATES, find_dates
+import numpy as np
+from numpy.typing import NDArray
+
+from mulmed.corpus.deidentify.dates import SHAPES_DATES, WORDS_DATES, find_dates
 from mulmed.corpus.deidentify.departments import departments_en, departments_zh
 from mulmed.corpus.deidentify.lexicon import chinese_words, not_people, ordinary
 from mulmed.corpus.deidentify.model import find_names_by_model
@@ -23,7 +26,7 @@ from mulmed.corpus.deidentify.places import (
 )
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.streets import SHAPES_STREETS, WORDS_STREETS, find_addresses_en, find_postcodes
-from mulmed.corpus.deidentify.triggers import Hits, Triggers
+from mulmed.corpus.deidentify.triggers import Hits, Joined, Triggers
 
 Profile = Literal["fast", "full"]
 
@@ -60,23 +63,21 @@ _EN = (
     | frozenset(SHAPES_STREETS)
     | {"alone", "small"}
 )
+_STREETS = frozenset(WORDS_STREETS) | frozenset(SHAPES_STREETS)
 _FORMS = frozenset(WORDS_FORMS) | frozenset(SHAPES_FORMS)
 _WANTED = {"en": _FORMS | _EN, "zh": _FORMS | _ZH, None: _FORMS | _ZH | _EN}
-_HEX = bytes(48 if c in b"0123456789abcdefABCDEF" else 58 if c in b":-" else c for c in range(256))
-#: What an address of a machine is not without, where every digit is 0 and every mark between them a colon.
-_COLONED = (b"00:00:00", *(b":".join((b"0", b"0" * n, b"0")) for n in (1, 2, 3, 4)))
-_NUMBERS = bytes(c if c in b"0123456789" else 32 for c in range(256))
+#: Marks between the numbers of a machine's address: so many at least, and so near to each other.
+_MARKS, _NEAR = 5, 5
 
 
 def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dict[str, list[int]]]:
-    """For each text of a record, what rules :func:`find` need try on it, and where; nothing where none need be.
+    """For each of many texts, what rules :func:`find` need try on it, and where; nothing where none need be.
 
     Beside what :data:`TRIGGERS` finds: ``old``, a number that can be an age over 89; ``alone`` and ``small``, English
     names that nothing announces, with and without a capital; ``colons``, enough of them for the address of a machine.
     """
-    hits = TRIGGERS.look(texts)
-    joined = "\n".join(texts)
-    raw = joined.encode("utf-8", "surrogatepass")
+    joined = Joined(texts)
+    hits = TRIGGERS.look_at(joined, len(texts))
     wanted = _WANTED[language if language in _WANTED else None]
     for text, some in zip(texts, hits, strict=True):
         if some:
@@ -86,22 +87,33 @@ def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dic
                 some["titled"] = places
             if wanted.isdisjoint(some) and _DAYS.isdisjoint(some):
                 some.clear()
-    if ages := OLD_AGES.intersection(raw.translate(_NUMBERS).split()):
-        numbers = [age.decode() for age in ages]
-        for text, some in zip(texts, hits, strict=True):
-            if any(number in text for number in numbers):
-                some["old"] = [0]
+    for place in set(joined.within(_old_ages(joined.codes))[0]):
+        hits[place]["old"] = [0]
     if clinical and language != "zh":
-        for text, some in zip(texts, hits, strict=True):
+        for some, text in zip(hits, texts, strict=True):
             if capitals := unusual(text):
                 some["alone"] = capitals
             if small_names(text):
                 some["small"] = [0]
-    if (raw.count(b":") > 4 or raw.count(b"-") > 4) and any(map(raw.translate(_HEX).__contains__, _COLONED)):
-        for text, some in zip(texts, hits, strict=True):
-            if _COLONS.search(text):
-                some["colons"] = [0]
+    marks = np.flatnonzero((joined.codes == ord(":")) | (joined.codes == ord("-")))
+    for place in set(joined.within(marks[:-1][np.diff(marks) <= _NEAR])[0]):
+        text = texts[place]
+        if max(text.count(":"), text.count("-")) >= _MARKS and _COLONS.search(text):
+            hits[place]["colons"] = [0]
     return hits
+
+
+def _old_ages(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Where a number from 90 to 119 stands by itself among the bytes of a text."""
+    # Bytes are counted around: below the digits comes what is above all others.
+    digits = np.flatnonzero(codes - np.uint8(ord("0")) < 10)
+    first = np.flatnonzero(np.diff(digits, prepend=-2) > 1)
+    lengths, starts = np.diff(first, append=len(digits)), digits[first]
+    leading = codes[starts]
+    old = (lengths == 2) & (leading == ord("9"))
+    old |= (lengths == 3) & (leading == ord("1")) & (codes[starts + 1] <= ord("1"))
+    found: NDArray[np.int64] = starts[old]
+    return found
 
 
 def find(text: str, language: str | None, profile: Profile, clinical: bool, hits: Hits) -> Iterator[Span]:
@@ -124,12 +136,15 @@ def find(text: str, language: str | None, profile: Profile, clinical: bool, hits
         if clinical and profile == "full" and _HAN.search(text):
             yield from find_names_by_model(text)
     if language != "zh" and not _EN.isdisjoint(hits):
-        yield from find_addresses_en(text, hits)
-        for hospital in find_hospitals_en(text, hits):
-            yield hospital
-            yield from departments_en(text, hospital)
+        if not _STREETS.isdisjoint(hits):
+            yield from find_addresses_en(text, hits)
+        if "hospital en" in hits:
+            for hospital in find_hospitals_en(text, hits):
+                yield hospital
+                yield from departments_en(text, hospital)
         yield from find_names_en(text, hits)
-        yield from find_postcodes(text, hits)
+        if "postcode" in hits:
+            yield from find_postcodes(text, hits)
 
 
 class Known:

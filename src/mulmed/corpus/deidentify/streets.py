@@ -246,11 +246,11 @@ NEAR: dict[str, tuple[re.Pattern[str], int]] = {
 
 def near(family: str, text: str, hits: Hits) -> Iterator[re.Match[str]]:
     """``finditer`` of the pattern of a family, looked for around its literals only."""
+    if (places := hits.get(family)) is None:
+        return
     pattern, reach = NEAR[family]
-    places = hits.get(family, ())
     if len(places) * (reach + _AHEAD) > len(text):
-        if places:
-            yield from pattern.finditer(text)
+        yield from pattern.finditer(text)
         return
     done = 0
     for place in places:

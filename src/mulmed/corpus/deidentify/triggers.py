@@ -1,7 +1,7 @@
-"""Literal strings without which a rule cannot apply, found all at once in all texts of a record.
+"""Literal strings without which a rule cannot apply, found all at once in the texts of many records.
 
-Most texts hold no identifier at all, and a dialogue has a dozen of them. The texts of a record are joined and
-looked through twice, each time by one automaton (Aho-Corasick) over bytes:
+Most texts hold no identifier at all. Many are joined and looked through twice, each time by one automaton
+(Aho-Corasick) over bytes:
 
 - as *words*: letters in lower case, everything else a space. A literal with a space before it begins with a word.
 - as *shapes*: letters in lower case, every digit ``0``, every white space a space, all else as it is.
@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
+import numpy as np
 from ahocorasick_rs import BytesAhoCorasick, Implementation
+from numpy.typing import NDArray
 
 #: For each family of rules, where its literals begin, in order.
 Hits = Mapping[str, Sequence[int]]
@@ -23,7 +26,7 @@ Hits = Mapping[str, Sequence[int]]
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _CAPITALS = _LETTERS.upper()
 _SPACES = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
-#: Bytes of a text as words and as shapes. The byte 0 parts the texts of a record.
+#: Bytes of a text as words and as shapes. The byte 0 parts the texts.
 _WORDS = bytes(c if c in _LETTERS or c == 0 else c + 32 if c in _CAPITALS else 32 for c in range(256))
 _SHAPES = bytes(
     c + 32 if c in _CAPITALS else 48 if c in b"0123456789" else 32 if c in _SPACES else c for c in range(256)
@@ -34,47 +37,72 @@ _ODD_SPACE = re.compile("[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3
 _ODD_SPACES = tuple("\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") + tuple(map(chr, range(0x2000, 0x200B)))
 
 
+class Joined:
+    """Texts put together for one look at all of them, and what tells in which of them a place is.
+
+    Attributes:
+        raw: the texts in UTF-8, with :data:`_BETWEEN` between them and at both ends.
+        codes: its bytes.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._joined = _BETWEEN.join(("", *texts, ""))
+        self.raw = self._joined.encode("utf-8", "surrogatepass")
+        self.codes: NDArray[np.uint8] = np.frombuffer(self.raw, np.uint8)
+        self._starts = np.fromiter(
+            accumulate((len(text) + len(_BETWEEN) for text in texts), initial=len(_BETWEEN)), np.int64
+        )[:-1]
+
+    def without_odd_space(self) -> bytes:
+        """``raw`` with a space for each character that is white space beyond ASCII: other bytes, the same characters."""
+        self._joined = _ODD_SPACE.sub(" ", self._joined)
+        self.raw = self._joined.encode("utf-8", "surrogatepass")
+        self.codes = np.frombuffer(self.raw, np.uint8)
+        return self.raw
+
+    def within(self, places: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+        """For places in bytes, in order: the position of the text that each is in, and where it is in that text.
+
+        The space before a text is taken for its beginning.
+        """
+        if len(self.raw) != len(self._joined):
+            # Every character has one byte that goes on with none.
+            places = np.cumsum(self.codes & 0xC0 != 0x80)[places] - 1
+        texts = np.searchsorted(self._starts, places + 1, "right") - 1
+        return texts.tolist(), np.maximum(places - self._starts[texts], 0).tolist()
+
+
 class Triggers:
     """Literals by family, of words and of shapes."""
 
     def __init__(self, words: Mapping[str, Iterable[str]], shapes: Mapping[str, Iterable[str]]) -> None:
         self.families = tuple({**words, **shapes})
-        self._words = _Automaton(words, 1)
-        self._shapes = _Automaton({**shapes, "": _ODD_SPACES}, 0)
+        numbers = {family: number for number, family in enumerate(("", *self.families))}
+        self._names = tuple(numbers)
+        self._words = _Automaton(words, 1, numbers)
+        self._shapes = _Automaton({**shapes, "": _ODD_SPACES}, 0, numbers)
 
     def look(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
         """For each text, where the literals of each family stand in it; families without any are absent."""
-        joined = _BETWEEN.join(("", *texts, ""))
-        raw = joined.encode("utf-8", "surrogatepass")
-        found = self._shapes.look(raw.translate(_SHAPES))
-        if any(not family for _, family in found):
-            joined = _ODD_SPACE.sub(" ", joined)
-            raw = joined.encode("utf-8", "surrogatepass")
-            found = self._shapes.look(raw.translate(_SHAPES))
-        found += self._words.look(raw.translate(_WORDS))
-        hits: list[dict[str, list[int]]] = [{} for _ in texts]
-        if not found:
-            return hits
-        found.sort()
-        if len(raw) != len(joined):
-            found = _characters(found, raw)
-        # Where each text begins and ends with what parts it from the next.
-        index, first = 0, len(_BETWEEN)
-        last = first + len(texts[0])
-        for place, family in found:
-            while place >= last + len(_BETWEEN):
-                index += 1
-                if index == len(texts):  # the space behind the last text
-                    return hits
-                first = last + len(_BETWEEN)
-                last = first + len(texts[index])
-            # A literal may begin with the space before the text.
-            start = place - first if place > first else 0
-            some = hits[index]
-            if family not in some:
-                some[family] = [start]
-            elif some[family][-1] != start:
-                some[family].append(start)
+        return self.look_at(Joined(texts), len(texts))
+
+    def look_at(self, joined: Joined, count: int) -> list[dict[str, list[int]]]:
+        """The same of ``count`` texts that are put together already."""
+        hits: list[dict[str, list[int]]] = [{} for _ in range(count)]
+        found = self._shapes.look(joined.raw.translate(_SHAPES))
+        if not found[1].all():
+            found = self._shapes.look(joined.without_odd_space().translate(_SHAPES))
+        more = self._words.look(joined.raw.translate(_WORDS))
+        size = len(self._names)
+        order = np.unique(np.concatenate([places * size + families for places, families in (found, more)]))
+        texts, starts = joined.within(order // size)
+        names = self._names
+        for text, start, family in zip(texts, starts, (order % size).tolist(), strict=True):
+            some, name = hits[text], names[family]
+            if name not in some:
+                some[name] = [start]
+            elif some[name][-1] != start:
+                some[name].append(start)
         return hits
 
     def everywhere(self, text: str) -> dict[str, Sequence[int]]:
@@ -82,36 +110,28 @@ class Triggers:
         return dict.fromkeys(self.families, range(len(text)))
 
 
-def _characters(found: list[tuple[int, str]], raw: bytes) -> list[tuple[int, str]]:
-    """Places in bytes, in order, as places in characters."""
-    counted = []
-    byte = character = 0
-    for place, family in found:
-        character += len(raw[byte:place].decode("utf-8", "surrogatepass"))
-        byte = place
-        counted.append((character, family))
-    return counted
-
-
 class _Automaton:
-    """``skip``: a space at the beginning of a literal is no part of what it announces."""
+    """``skip``: a space at the beginning of a literal is no part of what it announces. ``numbers``: of the families."""
 
-    def __init__(self, families: Mapping[str, Iterable[str]], skip: int) -> None:
+    def __init__(self, families: Mapping[str, Iterable[str]], skip: int, numbers: Mapping[str, int]) -> None:
         pairs = {(literal, family) for family, literals in families.items() for literal in literals}
         ordered = sorted(pairs)
-        self._shifts = [skip if literal[0] == " " else 0 for literal, _ in ordered]
-        self._families = [family for _, family in ordered]
+        self._shifts = np.array([skip if literal[0] == " " else 0 for literal, _ in ordered], np.int64)
+        self._families = np.array([numbers[family] for _, family in ordered], np.int64)
         self._automaton = BytesAhoCorasick(
             [literal.encode() for literal, _ in ordered], implementation=Implementation.DFA
         )
 
-    def look(self, text: bytes) -> list[tuple[int, str]]:
-        """Where each literal stands, without the space before its first word, and its family."""
-        shifts, families = self._shifts, self._families
-        return [
-            (start + shifts[index], families[index])
-            for index, start, _ in self._automaton.find_matches_as_indexes(text, overlapping=True)
-        ]
+    def look(self, text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each literal stands, without the space before its first word, and the number of its family."""
+        found = self._automaton.find_matches_as_indexes(text, overlapping=True)
+        if not found:
+            return _NOTHING, _NOTHING
+        indexes, starts, _ = (np.array(column, np.int64) for column in zip(*found, strict=True))
+        return starts + self._shifts[indexes], self._families[indexes]
+
+
+_NOTHING = np.zeros(0, np.int64)
 
 
 def matches(pattern: re.Pattern[str], text: str, starts: Iterable[int]) -> Iterator[re.Match[str]]:
