@@ -75,3 +75,22 @@ def test_no_target_costs_nothing() -> None:
     loss = cross_entropy_sum(hidden, torch.ones(V, D), torch.zeros(0, dtype=torch.long))
     loss.backward()
     assert loss.item() == 0
+
+
+@pytest.mark.parametrize("chunk", [3, 1000])
+@pytest.mark.parametrize("softcap", [None, 4.0])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_trained_rows_equal_cross_entropy(chunk: int, softcap: float | None, with_bias: bool) -> None:
+    hidden, weight, bias, targets = inputs(torch.float64)
+    given = bias if with_bias else None
+    rows = torch.randn(5, D, dtype=torch.float64, generator=torch.Generator().manual_seed(6)).requires_grad_()
+    whole = torch.cat((weight[:20], rows, weight[25:]))
+    expected = reference(hidden, whole, given, targets, softcap)
+    gradients = torch.autograd.grad(expected / 7, (hidden, rows))
+    assert gradients[1].abs().min() > 0
+    ours = cross_entropy_sum(
+        hidden, weight, targets, bias_V=given, softcap=softcap, chunk=chunk, rows_KD=rows, first=20
+    )
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-13)
+    for mine, theirs in zip(torch.autograd.grad(ours / 7, (hidden, rows)), gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,11 @@ from mulmed.corpus.truncate import CountTokens, Overhead
 from mulmed.errors import MulmedError
 from mulmed.recipe import Corpus, Holdout
 
+#: By language and split.
+Texts = Mapping[tuple[str, Split], Sequence[str]]
+#: From all texts to the template's overhead and the count of tokens with the tokens learned from them.
+Extend = Callable[[Texts, Progress], tuple[Overhead, CountTokens]]
+
 
 def build_corpus(
     settings: Corpus,
@@ -39,6 +44,7 @@ def build_corpus(
     cutoff: int,
     overhead: Overhead,
     count_tokens: CountTokens,
+    extend: Extend | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write ``records.parquet``, ``audit.parquet``, ``rejected.jsonl``, ``funnel.json``,
@@ -51,6 +57,7 @@ def build_corpus(
         cutoff: tokens an example may have, template included.
         overhead: (task, language) -> tokens of the template for the first round, for each later one.
         count_tokens: number of tokens of each of some texts; sent to the workers.
+        extend: learns more tokens from the cleaned texts, before anything is shortened to a number of them.
         progress: called with the stage's name, how much of it is done, and of how much.
 
     Raises:
@@ -91,6 +98,10 @@ def build_corpus(
                 report("chunks compared with the test set", len(found), len(cleaned.batches))
             leaked = contaminated(pl.concat(found))
 
+        if extend is not None:
+            texts = _texts_left(cleaned.batches, [*repeated, *leaked])
+            overhead, count_tokens = extend(texts, report)
+            del texts
         work = Second(settings, repeated, leaked, cutoff, overhead, count_tokens, workers.folder)
         shortened, total = _Gathered(), len(cleaned.batches)
         lengths = _lengths_left(cleaned, [*repeated, *leaked])
@@ -222,6 +233,19 @@ def _test_records(batches: Sequence[Held], gone: pl.Series) -> pl.DataFrame:
 def _shingles_of(batches: Sequence[Held], ids: Sequence[str]) -> pl.DataFrame:
     wanted = pl.col("id").is_in(pl.Series(ids, dtype=pl.String).implode())
     return shingles(list(from_batch(pl.concat([held(batch).filter(wanted) for batch in batches]))))
+
+
+def _texts_left(batches: Sequence[Held], gone: Sequence[str]) -> Texts:
+    """By language and split, the questions, answers and contexts of all records but those that are gone."""
+    ids = pl.Series(gone, dtype=pl.String).implode()
+    texts: dict[tuple[str, Split], list[str]] = {}
+    for batch in batches:
+        for record in from_batch(held(batch).filter(~pl.col("id").is_in(ids))):
+            of_record = [turn.text for turn in record.turns]
+            texts.setdefault((record.language, record.split), []).extend(
+                filter(None, [*of_record, record.context])
+            )
+    return texts
 
 
 def _lengths_left(cleaned: _Gathered, gone: Sequence[str]) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from mulmed.recipe.corpus import (
     Layout,
     Source,
 )
-from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report
+from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report, Vocabulary
 from mulmed.recipe.loading import load_recipe
 from mulmed.recipe.settings import Fraction, Name, Seed, Settings
 from mulmed.recipe.steps import Lora, Step
@@ -42,5 +42,6 @@ __all__ = [
     "Settings",
     "Source",
     "Step",
+    "Vocabulary",
     "load_recipe",
 ]

@@ -54,6 +54,14 @@ class Report(Settings):
     examples: int = Field(2, ge=0, description="answers side by side, a task and language")
 
 
+class Vocabulary(Settings):
+    """Tokens of Chinese characters that the base gets in addition, learned from the training records."""
+
+    tokens: int = Field(
+        ge=1, description="at most so many; some thousands for a base that knows little Chinese"
+    )
+
+
 class Recipe(Settings):
     """A whole run."""
 
@@ -66,6 +74,7 @@ class Recipe(Settings):
     cutoff: int = Field(256, ge=32, description="tokens an example may have, template included")
     seed: Seed = 42
     corpus: Corpus
+    vocabulary: Vocabulary | None = None
     steps: dict[Name, Step] = Field(min_length=1)
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
@@ -102,6 +111,17 @@ class Recipe(Settings):
         ):
             raise ValueError(
                 "corpus.sources: none has `split: test` or a test share, so there is nothing to score"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_chinese_to_learn_from(self) -> Recipe:
+        if self.vocabulary is not None and not any(
+            s.language == "zh" and (isinstance(s.split, Holdout) or s.split == "train")
+            for s in self.corpus.sources.values()
+        ):
+            raise ValueError(
+                "vocabulary: no source of `language: zh` has training records to learn tokens from"
             )
         return self
 

@@ -23,15 +23,17 @@ def generate_stage(run: Run, model: str) -> Stage:
         from mulmed.generation.engine import TransformersEngine
 
         folder = run.model_folder(model)
+        # The base answers as it is, not with tokens that it was never trained on.
+        renderer = run.base_renderer if model == "base" else run.renderer
         if model == "base":
             prepare_base(run.base, run.tell)
         else:
-            check_template(folder, run.renderer)
+            check_template(folder, renderer)
         write_answers(
             model,
-            choose_questions(run.records(), generation.questions, run.renderer),
-            lambda: TransformersEngine(folder, run.renderer.eos_id),
-            run.renderer,
+            choose_questions(run.records(), generation.questions, renderer),
+            lambda: TransformersEngine(folder, renderer.eos_id),
+            renderer,
             generation.decoding,
             generation.batch,
             out,

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 from mulmed.pipeline import Progress, Stage
 from mulmed.stages.common import VERSIONS
+from mulmed.stages.vocabulary import learn
 
 if TYPE_CHECKING:
+    from mulmed.corpus.build import Texts
+    from mulmed.corpus.truncate import CountTokens, Overhead
+    from mulmed.prompts import Renderer
     from mulmed.stages.run import Run
 
 
@@ -39,14 +43,24 @@ def corpus_stage(run: Run) -> Stage:
             for language in sorted(languages)
             if task == "instruction" or language in run.template.instructions[task]
         ]
+
+        def overhead(renderer: Renderer) -> Overhead:
+            return {(task, language): renderer.overhead(task, language) for task, language in known}
+
+        def extend(texts: Texts, report: Progress) -> tuple[Overhead, CountTokens]:
+            assert recipe.vocabulary is not None
+            renderer = learn(run, texts, recipe.vocabulary.tokens, out, report)
+            return overhead(renderer), TokenCounter(renderer.tokenizer)
+
         build_corpus(
             recipe.corpus,
             data,
             out,
             seed=recipe.seed,
             cutoff=recipe.cutoff,
-            overhead={(t, lang): run.renderer.overhead(t, lang) for t, lang in known},
-            count_tokens=TokenCounter(run.renderer.tokenizer),
+            overhead=overhead(run.base_renderer),
+            count_tokens=TokenCounter(run.base_renderer.tokenizer),
+            extend=None if recipe.vocabulary is None else extend,
             progress=progress,
         )
 
@@ -64,6 +78,7 @@ def corpus_stage(run: Run) -> Stage:
             "template": run.template.sha256,
             "base": run.base.content,
             "inputs": inputs,
+            **({} if recipe.vocabulary is None else {"vocabulary": recipe.vocabulary.model_dump()}),
         },
         make=make,
     )

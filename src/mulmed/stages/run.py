@@ -18,6 +18,7 @@ from mulmed.stages.common import RECORDS
 from mulmed.stages.corpus import corpus_stage
 from mulmed.stages.report import report_stage
 from mulmed.stages.training import merge_stage, train_stage
+from mulmed.stages.vocabulary import read_vocabulary, vocabulary_stage
 
 if TYPE_CHECKING:
     from mulmed.corpus.record import Record
@@ -52,6 +53,17 @@ class Run:
 
     @functools.cached_property
     def renderer(self) -> Renderer:
+        """The steps' tokenizer with the recipe's template: the base model's, or with the tokens learned."""
+        from mulmed.prompts import Renderer
+        from mulmed.prompts.vocabulary import extend_tokenizer
+
+        vocabulary = read_vocabulary(self)
+        if vocabulary is None:
+            return self.base_renderer
+        return Renderer(extend_tokenizer(self.base_renderer.tokenizer, vocabulary), self.template)
+
+    @functools.cached_property
+    def base_renderer(self) -> Renderer:
         """The base model's tokenizer with the recipe's template."""
         from transformers import AutoTokenizer
 
@@ -87,8 +99,16 @@ class Run:
         """Where the model called ``base`` or after a step lies."""
         return self.base.folder if model == "base" else self.pipeline.folder(f"merge-{model}")
 
+    def parent_folder(self, model: str) -> Path:
+        """Where the model lies that a step on ``model`` trains: as it is, or the base with more tokens."""
+        if model == "base" and self.recipe.vocabulary is not None:
+            return self.pipeline.folder("vocabulary")
+        return self.model_folder(model)
+
     def _stages(self) -> list[Stage]:
         stages = [corpus_stage(self)]
+        if self.recipe.vocabulary is not None:
+            stages.append(vocabulary_stage(self))
         for name, step in self.recipe.steps.items():
             stages += [train_stage(self, name, step), merge_stage(self, name, step)]
         stages += [generate_stage(self, model) for model in self.recipe.models]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mulmed.artifact import write_json
 from mulmed.pipeline import Progress, Stage
 from mulmed.recipe import Step
-from mulmed.stages.common import RECORDS, VERSIONS, parent_of
+from mulmed.stages.common import RECORDS, VERSIONS, trained_from
+from mulmed.stages.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
     from mulmed.prompts import Example
@@ -27,6 +28,7 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
         from mulmed.prompts.inspect import check_examples, target_shares
         from mulmed.training.loop import train
 
+        vocabulary = read_vocabulary(run)
         examples = run.examples(name, "train")
         validation = run.examples(name, "validation")
         for part in (examples, validation) if validation else (examples,):
@@ -44,13 +46,14 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
         ]
         write_json(out / "examples.json", shares)
         train(
-            run.model_folder(step.parent),
+            run.parent_folder(step.parent),
             examples,
             validation,
             step,
             out,
             seed=run.recipe.seed,
             base_name=base_name,
+            new_tokens=None if vocabulary is None else vocabulary.ids,
             progress=progress,
         )
 
@@ -58,7 +61,7 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
         name=f"train-{name}",
         title=f"train the adapter of {name}",
         version=VERSIONS["train"],
-        parents={"corpus": (RECORDS,), **parent_of(step.parent)},
+        parents={"corpus": (RECORDS,), **trained_from(step.parent, run.recipe)},
         config={
             # How often it is saved changes nothing in what is learned.
             "step": step.model_dump(mode="json", exclude={"checkpoint_every"}),
@@ -84,7 +87,7 @@ def merge_stage(run: Run, name: str, step: Step) -> Stage:
             records = [r for r in run.records() if r.split != "train" and r.language == language]
             held_out += [run.renderer.example(r) for r in records[:PROOF_EXAMPLES]]
         merge(
-            run.model_folder(step.parent),
+            run.parent_folder(step.parent),
             run.pipeline.folder(f"train-{name}"),
             held_out,
             run.renderer,
@@ -96,7 +99,7 @@ def merge_stage(run: Run, name: str, step: Step) -> Stage:
         name=f"merge-{name}",
         title=f"merge {name} and prove it",
         version=VERSIONS["merge"],
-        parents={"corpus": (RECORDS,), f"train-{name}": ADAPTER, **parent_of(step.parent)},
+        parents={"corpus": (RECORDS,), f"train-{name}": ADAPTER, **trained_from(step.parent, run.recipe)},
         config={"template": run.template.sha256, "base": run.base.content},
         make=make,
     )

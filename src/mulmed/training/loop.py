@@ -21,6 +21,7 @@ from mulmed.training.lora import add_adapters, save_adapter, trainable
 from mulmed.training.loss import packs_of, validation_loss
 from mulmed.training.model import choose_device, keep_freed_memory, load_model, use_packed_loss
 from mulmed.training.packing import batch_indices, steps_per_epoch, total_steps
+from mulmed.training.rows import add_token_rows
 from mulmed.training.step import accumulate, learning_rate_factor, seed_step, update
 
 RUN = "run.json"
@@ -37,6 +38,7 @@ def train(
     *,
     seed: int,
     base_name: str,
+    new_tokens: range | None = None,
     progress: Progress,
 ) -> None:
     """Fine-tune a LoRA adapter on ``examples`` and write it, its log and the machine's facts to ``out``.
@@ -44,6 +46,9 @@ def train(
     Loss is summed over target tokens and divided once per optimizer step over the whole batch, so it does
     not depend on how the batch was packed. Started again in the same folder after being killed, it goes
     on from its last checkpoint and ends in the same bytes.
+
+    Args:
+        new_tokens: ids whose rows of embedding and head are trained as well.
 
     Raises:
         MulmedError: the model's architecture cannot be packed, a target layer does not exist, or the loss
@@ -57,6 +62,8 @@ def train(
     add_adapters(model, settings.lora, seed)
     if settings.base_precision == "int8":
         quantize_base(model)
+    if new_tokens is not None:
+        add_token_rows(model, new_tokens)
     model.train()
     parameters = trainable(model)
     optimizer = torch.optim.AdamW(

@@ -15,6 +15,7 @@ from mulmed.artifact import write_json
 from mulmed.errors import MulmedError
 from mulmed.recipe import Lora
 from mulmed.training.fused import dropout_mask, fused_lora
+from mulmed.training.rows import add_token_rows, token_rows
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -94,11 +95,17 @@ def adapters(model: torch.nn.Module) -> dict[str, LoraLinear]:
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The trained parameters under the names that peft gives them in its files."""
-    return {
+    parameters = {
         f"{_PREFIX}{path}.lora_{part}.weight": getattr(layer, f"lora_{part}")
         for path, layer in adapters(model).items()
         for part in ("A", "B")
     }
+    # A "delta" to peft too is what stands in the row's place.
+    rows = {
+        f"{_PREFIX}{path}.token_adapter.trainable_tokens_delta": layer.rows
+        for path, layer in token_rows(model).items()
+    }
+    return parameters | rows
 
 
 def save_adapter(model: torch.nn.Module, settings: Lora, base: str, folder: Path) -> None:
@@ -118,6 +125,10 @@ def save_adapter(model: torch.nn.Module, settings: Lora, base: str, folder: Path
         "inference_mode": True,
         "init_lora_weights": True,
     }
+    if grown := token_rows(model):
+        config["trainable_token_indices"] = {
+            path.rpartition(".")[2]: list(layer.ids) for path, layer in grown.items()
+        }
     write_json(folder / CONFIG, config)
 
 
@@ -135,6 +146,9 @@ def load_adapter(model: torch.nn.Module, folder: Path) -> None:
         targets=tuple(config["target_modules"]),
     )
     add_adapters(model, settings, seed=0)
+    if indices := config.get("trainable_token_indices"):
+        ids = next(iter(indices.values()))
+        add_token_rows(model, range(ids[0], ids[-1] + 1))
     load_weights(model, load_file(folder / WEIGHTS), folder / WEIGHTS)
 
 

@@ -10,6 +10,7 @@ import torch
 from mulmed.prompts import Example
 from mulmed.training.head import cross_entropy_sum
 from mulmed.training.packing import Pack, make_pack, pack_lengths
+from mulmed.training.rows import NewTokenHead
 
 
 def packs_of(examples: Sequence[Example], capacity: int) -> list[Pack]:
@@ -28,12 +29,15 @@ def pack_loss(model: Any, pack: Pack) -> torch.Tensor:
         lengths=pack.lengths,
     ).last_hidden_state[0]
     head = model.get_output_embeddings()
+    new = head if isinstance(head, NewTokenHead) else None
     return cross_entropy_sum(
         hidden[pack.sources.to(device)],
         head.weight,
         pack.targets.to(device),
         bias_V=head.bias,
         softcap=getattr(model.config, "final_logit_softcapping", None),
+        rows_KD=new.rows if new else None,
+        first=new.ids.start if new else 0,
     )
 
 

@@ -15,6 +15,7 @@ from mulmed.prompts import Example, Renderer
 from mulmed.training.loop import Progress
 from mulmed.training.lora import adapters, load_adapter
 from mulmed.training.model import Placement, load_model
+from mulmed.training.rows import fold_token_rows
 
 PROOF = "proof.json"
 _POSITIONS = 32
@@ -75,7 +76,7 @@ def merge(
     placement = Placement(torch.device("cpu"), torch.float32, "cpu")
     progress("base and adapter", 0, 3)
     model = load_model(base, placement)
-    saved_dtype = _stored_dtype(base)
+    saved_dtype = stored_dtype(base)
     load_adapter(model, adapter)
     model.eval()
     expected = [_logits(model, e) for e in prompts]
@@ -84,6 +85,7 @@ def merge(
         layer.base.weight.data += layer.delta()
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, layer.base)
+    fold_token_rows(model)
     folding = None
     if saved_dtype != torch.float32:
         folding = compare(expected, (_logits(model, e) for e in prompts), TOLERANCES[torch.float32])
@@ -172,7 +174,7 @@ def _logits(model: Any, example: Example) -> torch.Tensor:
     return logits
 
 
-def _stored_dtype(folder: Path) -> torch.dtype:
+def stored_dtype(folder: Path) -> torch.dtype:
     """Precision of the base's own files."""
     from transformers import AutoConfig
 
