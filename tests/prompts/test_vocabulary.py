@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GemmaTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 from mulmed.errors import MulmedError
 from mulmed.prompts import Renderer, load_template
@@ -183,16 +183,30 @@ def test_another_kind_of_tokenizer_is_refused() -> None:
         learn_vocabulary(PreTrainedTokenizerFast(tokenizer_object=backend), LEARNED, 10)
 
 
-@pytest.mark.model
-@pytest.mark.slow
-def test_a_base_that_knows_chinese_learns_words(gemma_tokenizer: Any, tmp_path: Path) -> None:
-    vocabulary = learn_vocabulary(gemma_tokenizer, LEARNED, 20)
-    assert {"发烧", "头痛"} <= set(vocabulary.tokens)
-    extended = extend_tokenizer(gemma_tokenizer, vocabulary)
-    extended.save_pretrained(tmp_path)
+@pytest.mark.parametrize("kind", [GemmaTokenizer, LlamaTokenizer])
+def test_tokenizers_built_by_their_own_class(kind: type[Any], tmp_path: Path) -> None:
+    """Gemma's and Llama's classes build what surrounds the merges themselves, whatever their file says."""
+    special = [
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        "<unk>",
+        "<mask>",
+        "<s>",
+        "</s>",
+        *(f"<0x{i:02X}>" for i in range(256)),
+    ]
+    characters = sorted(set("▁\n：，。？ABCDEFabcdefghijklmnopqrstuvwxyz头痛发烧"))
+    vocab = {token: i for i, token in enumerate([*special, *characters, "发烧"])}
+    tokenizer = kind(vocab=vocab, merges=[("发", "烧")])
+    assert tokenizer.convert_ids_to_tokens(ids(tokenizer, "发烧头痛"))[-3:] == ["发烧", "头", "痛"]
+    vocabulary = learn_vocabulary(tokenizer, LEARNED, 80)
+    assert {"退", "头痛"} <= set(vocabulary.tokens)
+    extend_tokenizer(tokenizer, vocabulary).save_pretrained(tmp_path)
     read = AutoTokenizer.from_pretrained(tmp_path)
-    assert type(read) is type(gemma_tokenizer)
+    assert type(read) is kind
+    assert len(ids(read, HELD_OUT)) < 0.5 * len(ids(tokenizer, HELD_OUT))
     for text in [HELD_OUT, *LEARNED[:4], "Fever: 38.5 °C\n\n  twice "]:
         found = ids(read, text)
-        assert in_pieces(vocabulary, found) == ids(gemma_tokenizer, text)
+        assert in_pieces(vocabulary, found) == ids(tokenizer, text)
         assert read.decode(found) == text

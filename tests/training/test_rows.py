@@ -156,7 +156,7 @@ def test_trained_saved_merged(grown: Grown, tmp_path: Path) -> None:
     )
     log = [json.loads(line) for line in (adapter / "log.jsonl").read_text().splitlines()]
     losses = [row["validation_loss"] for row in log if "validation_loss" in row]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0] - 0.2
     config = json.loads((adapter / CONFIG).read_text())
     layers = {"embed_tokens"} if grown.tied else {"embed_tokens", "lm_head"}
     assert config["trainable_token_indices"] == {layer: list(grown.vocabulary.ids) for layer in layers}

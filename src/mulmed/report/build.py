@@ -29,7 +29,7 @@ class ReportInputs:
     Attributes:
         recipe: the whole recipe.
         base: name, licence line and parameters of the base model.
-        corpus: folder with ``funnel.json`` and ``statistics.json``.
+        corpus: folder with ``funnel.json`` and ``statistics.json``, and ``vocabulary.json`` where tokens were learned.
         training: by step, the folder with ``log.jsonl`` and ``run.json``.
         merges: by step, the folder with ``proof.json``.
         generations: by model, the folder with ``answers.jsonl``; their order is the report's.
@@ -157,6 +157,9 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         funnel_sources=corpus_tables.funnel_sources_table(funnel),
         rules=corpus_tables.rules_table(funnel),
         mentions=corpus_tables.mentions_table(statistics),
+        vocabulary=corpus_tables.vocabulary_table(read_json(inputs.corpus / "vocabulary.json"))
+        if recipe.vocabulary
+        else None,
         removals=corpus_tables.removals_table(statistics),
         lengths_picture=lengths,
         training=tables.training_table(curves),

@@ -125,6 +125,29 @@ def mentions_table(statistics: Mapping[str, Any]) -> Table | None:
     )
 
 
+def vocabulary_table(vocabulary: Mapping[str, Any]) -> Table:
+    """Tokens a character with the base's own vocabulary and with the learned tokens."""
+    return plain_table(
+        f"Tokens a character before and after {names.count(len(vocabulary['tokens']))} tokens of Chinese"
+        " characters, learned from the Chinese training records, were added to the base's vocabulary; texts"
+        " after cleaning, before shortening.",
+        ("Language", "Split", "Characters", "Before", "After"),
+        (
+            (
+                names.language(row["language"]),
+                row["split"],
+                row["characters"],
+                *(
+                    Cell(names.decimal(row[key] / row["characters"]), exact=row[key] / row["characters"])
+                    for key in ("tokens_before", "tokens_after")
+                ),
+            )
+            for row in vocabulary["worth"]
+        ),
+        text_columns=2,
+    )
+
+
 def removals_table(statistics: Mapping[str, Any]) -> Table | None:
     """Of the records that name a group of people, how many moderation removed; ``None`` without moderation."""
     rows = statistics["removals_by_group"]

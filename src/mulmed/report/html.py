@@ -51,6 +51,7 @@ class Page:
     rules: Table
     mentions: Table | None
     removals: Table | None
+    vocabulary: Table | None
     funnel_picture: Picture
     lengths_picture: Picture | None
     training: Table
