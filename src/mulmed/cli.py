@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from mulmed import __version__
+from mulmed import __version__, cli_review
 from mulmed.errors import MulmedError
 from mulmed.terminal import (
     Shower,
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 corpus_app = typer.Typer(help="Build the cleaned corpus of a recipe, and look at it.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
+app.add_typer(cli_review.app, name="review")
 
 RecipeFile = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 Overrides = Annotated[

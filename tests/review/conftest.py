@@ -119,3 +119,20 @@ def new_target(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], s
 def study(new_target: Callable[[], str]) -> Any:
     """An open study of three models, four questions in two languages, three annotators."""
     return make_study(new_target())
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, headless."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no browser (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=path, args=[*quiet, "--disable-sync", "--no-first-run"]
+        )
+        yield found
+        found.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, insert, select
 
 from mulmed.artifact import hash_bytes
@@ -72,7 +73,7 @@ def verify(store: Store) -> list[str]:
                 break
             previous = e.hash
             if e.event in ("rating saved", "created"):
-                detail = _loads(e.detail)
+                detail = orjson.loads(e.detail)
                 if e.event == "created":
                     created = detail["content"]
                 else:
@@ -97,7 +98,10 @@ def verify(store: Store) -> list[str]:
     return wrong
 
 
-def _loads(text: str) -> Any:
-    import orjson
-
-    return orjson.loads(text)
+def head(store: Store) -> tuple[int, str]:
+    """How many entries the log has, and the last one's hash: kept elsewhere, it proves that none was cut off since."""
+    with store.read() as connection:
+        last = connection.execute(
+            select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+        ).one()
+    return last.seq, last.hash

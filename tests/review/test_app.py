@@ -1,0 +1,309 @@
+"""The application as its users' programs see it: a real server process, what it shows and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from mulmed.review import schema
+from mulmed.review.audit import verify
+from mulmed.review.database import Store, open_store
+from mulmed.review.store import invite, move, places, read_item, save_rating
+from mulmed.web.guard import HEADERS
+from tests.review.server import Server, links, page_data, serving, sign_in, start
+from tests.review.studies import MODELS, make_study, rating
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Server]]:
+    store = make_study(str(tmp_path_factory.mktemp("app") / "study.db"), training=True)
+    with serving(store.where) as server:
+        yield store, server
+
+
+def put(client: httpx.Client, id: str, given: dict[str, Any], base: int, request: str) -> httpx.Response:
+    return client.put(f"/api/ratings/{id}", json={"request": request, "base": base, "rating": given})
+
+
+# --- blinding -------------------------------------------------------------------------------------------
+
+
+def crawl(client: httpx.Client) -> dict[str, str]:
+    """Every page that can be reached by links, with its headers, and the rating behind each."""
+    found: dict[str, str] = {}
+    todo = {"/"}
+    while todo:
+        path = todo.pop()
+        if path in found or path.startswith(("/language", "/sign-out")):
+            continue
+        response = client.get(path)
+        assert response.status_code in (200, 303), path
+        found[path] = f"{response.headers}\n{response.text}"
+        if "html" in response.headers["content-type"]:
+            todo |= links(response.text)
+        for script in re.findall(r'from "\./([\w.]+)"', response.text):
+            todo.add(f"/static/review/{script}")
+        if path.startswith("/rate/"):
+            api = client.get(path.replace("/rate/", "/api/ratings/"))
+            found[f"api {path}"] = f"{api.headers}\n{api.text}"
+            data = page_data(response.text)
+            todo |= {f"/rate/{data[key]}" for key in ("previous", "next") if data[key]}
+    return found
+
+
+def test_nothing_an_annotator_can_fetch_tells_of_models_sources_or_others(
+    served: tuple[Store, Server],
+) -> None:
+    store, server = served
+    client = sign_in(server.url, invite(store, 1))
+    for place in places(store, 1):  # past the training, or it would hide the others
+        if place.kind == "training":
+            put(client, place.id, rating(2, 2, 2), 0, f"crawl-{place.id}")
+    found = crawl(client)
+    mine = {p.id for p in places(store, 1)}
+    assert {p.removeprefix("/rate/") for p in found if p.startswith("/rate/")} == mine
+    assert any(path.endswith("marks.js") for path in found)
+    with store.read() as connection:
+        row = connection.execute(select(schema.study)).one()
+        others = {a.id for a in connection.execute(select(schema.assignments)) if a.annotator_id != 1}
+    secret = [*MODELS, "source-", "Bo", "Chen", row.rubric_sha256, 'repeat"', 'position"', "seed", *others]
+    for path, text in found.items():
+        body = text.replace("repeat(", "")
+        leaks = [word for word in secret if re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![a-z])", body)]
+        assert leaks == [], path
+        hashes = re.findall(r"\b(?:[0-9a-f]{40}|[0-9a-f]{64})\b", text)
+        assert hashes == [], path
+
+
+def test_a_repeat_looks_like_any_other(served: tuple[Store, Server]) -> None:
+    store, server = served
+    client = sign_in(server.url, invite(store, 2))
+    mine = places(store, 2)
+    for place in mine:
+        if place.kind == "training":
+            put(client, place.id, rating(2, 2, 2), 0, f"again-{place.id}")
+    again = next(p for p in mine if p.kind == "repeat")
+    item = read_item(store, 2, again.id)
+    assert item is not None
+    first = next(
+        p
+        for p in mine
+        if p.kind == "rating" and (read_item(store, 2, p.id) or {})["answer"] == item["answer"]
+    )
+
+    def neutral(id: str, position: int) -> str:
+        html = client.get(f"/rate/{id}").text
+        html = re.sub(r'"(?:previous|next)": "[^"]*"', "", html).replace(id, "ID")
+        return re.sub(rf"\b{position}\b", "N", html)
+
+    assert neutral(again.id, again.position) == neutral(first.id, first.position)
+
+
+def test_the_administrator_sees_progress_and_agreement_but_no_model(served: tuple[Store, Server]) -> None:
+    store, server = served
+    admin = sign_in(server.url, invite(store, None))
+    assert admin.get("/").headers["location"] == "/admin"
+    html = admin.get("/admin").text
+    assert "Ada" in html
+    assert "Krippendorff" in html
+    assert not any(model in html for model in MODELS)
+    annotator = sign_in(server.url, invite(store, 1))
+    assert annotator.get("/admin").status_code == 404
+    assert "Krippendorff" not in annotator.get("/admin").text
+
+
+# --- doors ----------------------------------------------------------------------------------------------
+
+
+def test_a_link_can_be_looked_at_but_used_only_once(served: tuple[Store, Server]) -> None:
+    store, server = served
+    token = invite(store, 3)
+    for _ in range(2):
+        assert "Begin on this device" in httpx.get(f"{server.url}/invitation/{token}").text
+    client = sign_in(server.url, token)
+    cookie = client.cookies.jar.__iter__().__next__()
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.get_nonstandard_attr("SameSite") == "lax"
+    for method in ("GET", "POST"):
+        again = httpx.request(method, f"{server.url}/invitation/{token}")
+        assert again.status_code == 410
+        assert "no longer works" in again.text
+
+
+def test_without_a_session_there_is_nothing(served: tuple[Store, Server]) -> None:
+    store, server = served
+    place = places(store, 1)[0]
+    assert httpx.get(f"{server.url}/").status_code == 401
+    assert httpx.get(f"{server.url}/rate/{place.id}").status_code == 401
+    assert httpx.get(f"{server.url}/api/ratings/{place.id}").json() == {"error": "signed_out"}
+    for path in (
+        "/docs",
+        "/openapi.json",
+        "/redoc",
+        "/static/review/../app.py",
+        "/static/shared/../pages.py",
+    ):
+        assert httpx.get(server.url + path).status_code in (401, 404), path
+    other = sign_in(server.url, invite(store, 2))
+    assert other.get(f"/rate/{place.id}").status_code == 404
+    assert put(other, place.id, rating(2, 2, 2), 0, "not-mine").status_code == 404
+
+
+def test_every_answer_carries_the_headers_that_keep_the_outside_out(served: tuple[Store, Server]) -> None:
+    _, server = served
+    for path in ("/", "/static/review/rate.js", "/nowhere"):
+        headers = httpx.get(server.url + path).headers
+        assert {name: headers[name] for name in HEADERS} == HEADERS
+        assert "server" not in headers
+    assert "unsafe" not in HEADERS["content-security-policy"]
+
+
+def test_other_hosts_and_other_sites_are_refused(served: tuple[Store, Server]) -> None:
+    store, server = served
+    client = sign_in(server.url, invite(store, 1))
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 421
+    for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
+        assert client.post("/sign-out", headers=headers).status_code == 403
+    assert client.get("/").status_code == 200  # still signed in
+    assert client.post("/language/zh?from=//evil.example").headers["location"] == "/"
+    assert client.put("/api/ratings/x", content=b"x" * 200_000).status_code == 413
+
+
+def test_the_page_comes_in_the_language_of_the_browser_or_the_chosen_one(
+    served: tuple[Store, Server],
+) -> None:
+    store, server = served
+    client = sign_in(server.url, invite(store, 1))
+    assert "All answers" in client.get("/").text
+    assert "全部回答" in client.get("/", headers={"accept-language": "zh-CN,en;q=0.5"}).text
+    assert client.post("/language/zh?from=/rate/x").headers["location"] == "/rate/x"
+    assert "全部回答" in client.get("/", headers={"accept-language": "en"}).text
+    assert client.post("/language/xx").status_code == 404
+
+
+# --- saving ---------------------------------------------------------------------------------------------
+
+
+def test_what_the_server_says_of_a_rating(served: tuple[Store, Server]) -> None:
+    store, server = served
+    client = sign_in(server.url, invite(store, 3))
+    place = next(p for p in places(store, 3) if p.kind == "rating")
+    first = put(client, place.id, rating(2, done=False), 0, "request-1").json()
+    assert first["version"] == 1
+    assert put(client, place.id, rating(2, done=False), 0, "request-1").json() == first
+    conflict = put(client, place.id, rating(1, done=False), 0, "request-2")
+    assert conflict.status_code == 409
+    assert (conflict.json()["version"], conflict.json()["rating"]) == (1, rating(2, done=False))
+    assert put(client, place.id, rating(2, 2), 1, "request-3").status_code == 422
+    for broken in (
+        {},
+        {"request": "x" * 9, "base": "0", "rating": {}},
+        {"request": "x" * 9, "base": 0, "rating": []},
+    ):
+        assert client.put(f"/api/ratings/{place.id}", json=broken).status_code == 422
+    done = put(client, place.id, rating(2, 2, 1), 1, "request-4").json()
+    assert done["version"] == 2
+    assert done["feedback"] is None
+    assert done["next"] != place.id
+
+
+def test_training_shows_its_feedback_only_afterwards_and_once(served: tuple[Store, Server]) -> None:
+    store, server = served
+    client = sign_in(server.url, invite(store, 3))
+    training = [p for p in places(store, 3) if p.kind == "training"]
+    before = client.get(f"/rate/{training[0].id}").text
+    assert page_data(before)["feedback"] is None
+    assert "antibiotics" in before
+    assert "urges a medicine" not in before
+    last = places(store, 3)[-1]
+    assert client.get(f"/rate/{last.id}").headers["location"] == f"/rate/{training[0].id}"
+    answer = put(client, training[0].id, rating(0, 0, 1), 0, "training-1").json()
+    assert answer["feedback"]["scores"]["information_security"] == 0
+    assert "urges a medicine" in answer["feedback"]["text"]
+    assert put(client, training[0].id, rating(2, 2, 2), 1, "training-2").status_code == 422
+
+
+def test_a_locked_study_takes_nothing_more(tmp_path: Path) -> None:
+    store = make_study(str(tmp_path / "a.db"), state="draft")
+    with serving(store.where) as server:
+        client = sign_in(server.url, invite(store, 1))
+        place = places(store, 1)[0]
+        assert "has not been opened yet" in client.get("/").text
+        assert put(client, place.id, rating(2, 2, 2), 0, "too-early").status_code == 423
+        move(store, "open")
+        assert put(client, place.id, rating(2, 2, 2), 0, "in-time1").status_code == 200
+        move(store, "locked")
+        assert put(client, place.id, rating(0, 0, 0), 1, "too-late").status_code == 423
+        assert "closed" in client.get("/").text
+    item = read_item(store, 1, place.id)
+    assert item is not None
+    assert item["rating"]["scores"]["user_guidance"] == 2
+
+
+def test_no_acknowledged_score_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
+    """SIGKILL amid saving, twice (benchmarks/review.py: twenty); then everything the server said was saved is there."""
+    store = make_study(str(tmp_path / "a.db"), questions=8)
+    mine = list(places(store, 1))
+    acknowledged: dict[str, tuple[int, dict[str, Any]]] = {}
+    session = None
+    server = start(store.where)
+    for life in range(2):
+        client = sign_in(server.url, invite(store, 1)) if session is None else session
+        client.base_url = httpx.URL(server.url)
+        session = client
+        for n in range(12):
+            place = mine[(12 * life + n) % len(mine)]
+            base, _ = acknowledged.get(place.id, (0, {}))
+            given = rating(n % 3, (n + life) % 3, 2)
+            if n == 9:
+                import threading
+
+                threading.Timer(0.004 * life, server.kill).start()
+            try:
+                response = put(client, place.id, given, base, f"life-{life}-{n}")
+            except httpx.TransportError:
+                break
+            assert response.status_code == 200
+            acknowledged[place.id] = (response.json()["version"], given)
+        server.process.wait(20)
+        server = start(store.where, server.port)
+        # What was sent when the server died may have been saved or not; sent again it is saved once.
+        current = read_item(store, 1, place.id)
+        assert current is not None
+        retried = put(client, place.id, given, base, f"life-{life}-{n}").json()
+        assert retried["version"] == base + 1
+        acknowledged[place.id] = (base + 1, given)
+    server.kill()
+    reopened = open_store(store.where)
+    for id, (version, given) in acknowledged.items():
+        item = read_item(reopened, 1, id)
+        assert item is not None
+        assert (item["version"], item["rating"]) == (version, given)
+    assert len(acknowledged) > 8
+    assert verify(reopened) == []
+
+
+def test_the_server_says_when_there_is_no_study(tmp_path: Path) -> None:
+    from tests.runs import mulmed
+
+    done = mulmed("review", "serve", tmp_path / "nowhere.db")
+    assert done.returncode == 2
+    assert "no such study" in done.stderr
+
+
+def test_saving_goes_on_while_another_process_reads_and_writes(tmp_path: Path) -> None:
+    """The command line on a study that is being served: same database, other process."""
+    store = make_study(str(tmp_path / "a.db"))
+    with serving(store.where) as server:
+        client = sign_in(server.url, invite(store, 1))
+        mine, others = places(store, 1), places(store, 2)
+        for n, (place, other) in enumerate(zip(mine[:6], others[:6], strict=True)):
+            assert put(client, place.id, rating(2, 2, 2), 0, f"request-{n}").status_code == 200
+            save_rating(store, 2, other.id, rating(1, 1, 1), 0, f"elsewhere-{n}")
+    assert verify(store) == []
