@@ -217,7 +217,17 @@ def test_help_is_quick_and_lists_what_there_is() -> None:
     done = mulmed("--help")
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 0.6
     listed = re.findall(r"^│ ([a-z]+) ", done.stdout, re.MULTILINE)
-    assert set(listed) == {"run", "corpus", "preview", "train", "generate", "evaluate", "report", "export"}
+    assert set(listed) == {
+        "run",
+        "corpus",
+        "preview",
+        "train",
+        "generate",
+        "evaluate",
+        "report",
+        "export",
+        "review",
+    }
     # Every line fits into 80 columns.
     assert max(map(len, done.stdout.splitlines())) <= 80
 

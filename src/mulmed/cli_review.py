@@ -298,6 +298,120 @@ def verify(study: Study) -> None:
     out.print(f"All of it holds: {entries} log entries, the last one's hash is {last}", soft_wrap=True)
 
 
+@app.command()
+def backup(
+    study: Study, file: Annotated[Path, typer.Argument(help="A new file.", show_default=False)]
+) -> None:
+    """Copy the whole study, in use or not, into one file."""
+    from mulmed.review.database import open_store
+    from mulmed.review.transfer import backup as write
+
+    write(open_store(study), file)
+    out.print(f"Backup: {file}. It holds the key: keep it from the annotators.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.", show_default=False)],
+    study: Study,
+) -> None:
+    """Put a backup, once it verifies, into a new file or an empty database."""
+    from mulmed.review.transfer import restore as read
+
+    read(file, study)
+    out.print(f"Restored to {study}.", soft_wrap=True)
+
+
+@app.command()
+def export(
+    study: Study,
+    file: Annotated[Path, typer.Argument(help="Ends in .csv or .jsonl.", show_default=False)],
+    sheets: Annotated[
+        bool,
+        typer.Option(
+            help="Questions and answers with empty scores instead, to be rated elsewhere and imported."
+        ),
+    ] = False,
+) -> None:
+    """Write the ratings; the models' names are among them once the study is unblinded."""
+    from mulmed.review import transfer
+    from mulmed.review.database import open_store
+    from mulmed.review.store import names, read_study
+
+    store = open_store(study)
+    found = read_study(store)
+    rows = list(transfer.sheets(store, found, names(store))) if sheets else transfer.exported(store, found)
+    transfer.write_rows(rows, file)
+    out.print(f"{len(rows)} rows: {file}", soft_wrap=True)
+
+
+@app.command("import")
+def import_(
+    study: Study,
+    file: Annotated[Path, typer.Argument(help="A filled-in sheet, .csv or .jsonl.", show_default=False)],
+) -> None:
+    """Take in scores made elsewhere: all of a file or nothing of it."""
+    from mulmed.review.database import open_store
+    from mulmed.review.transfer import import_scores
+
+    taken, passed = import_scores(open_store(study), file)
+    out.print(f"{taken} ratings taken in; {passed} rows had none or are known.")
+
+
+@app.command()
+def results(
+    study: Study,
+    folder: Annotated[Path, typer.Option("--out", help="Where results.json and the figures go.")] = Path(
+        "review"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Scores, agreement and comparisons of an unblinded study, with the paper's Figure 4."""
+    from mulmed.artifact import write_json
+    from mulmed.report import figures
+    from mulmed.report.review_figures import scores_figure, shares_figure
+    from mulmed.review.database import open_store
+    from mulmed.review.results import results as compute
+
+    found = compute(open_store(study))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "results.json", found)
+    with figures.style():
+        figures.save(scores_figure(found), folder, "review-scores")
+        figures.save(shares_figure(found), folder, "review-shares")
+    if as_json:
+        _print_json(found)
+        return
+    _print_results(found)
+    out.print(f"Results: {folder / 'results.json'}", soft_wrap=True)
+
+
+def _print_results(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from mulmed.review.results import why_undefined
+
+    table = Table("axis", "model", "questions", "mean", "95% interval", *"012", box=None)
+    for row in found["scores"]:
+        if row["language"] == "all":
+            known = row["mean"] is not None
+            table.add_row(
+                row["axis"],
+                row["model"],
+                str(row["questions"]),
+                f"{row['mean']:.2f}" if known else "none",
+                f"{row['low']:.2f} to {row['high']:.2f}" if known else "",
+                *(f"{share:.0%}" if known else "" for share in row["shares"]),
+            )
+    out.print(table)
+    table = Table("axis", "alpha", "AC2", "kappa", "raw", box=None)
+    for row in found["agreement"]:
+        if row["language"] == "all":
+            values = [row[name]["value"] for name in ("alpha", "ac2", "kappa", "raw")]
+            table.add_row(row["axis"], *(why_undefined(row) if v is None else f"{v:.3f}" for v in values))
+    out.print(table)
+
+
 def _move(study: str, to: Literal["open", "locked", "unblinded"]) -> None:
     from mulmed.review.database import open_store
     from mulmed.review.store import move

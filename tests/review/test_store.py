@@ -28,9 +28,9 @@ from mulmed.review.store import (
     move,
     places,
     read_item,
-    read_key,
     read_study,
     save_rating,
+    unsealed,
     who,
 )
 from tests.review.studies import answers, make_study, rate_all, rating
@@ -175,11 +175,11 @@ def test_the_key_stays_sealed_until_the_study_is_locked_and_unblinded(study: Sto
         if state == "locked":
             move(study, "locked")
         with pytest.raises(MulmedError, match=f"The study is {state}"):
-            read_key(study)
+            unsealed(study)
     with pytest.raises(Refused, match="closed"):
         save_rating(study, 1, place.id, rating(2, 2, 2), 0, "r")
     move(study, "unblinded")
-    key = read_key(study)
+    key = unsealed(study)
     with study.read() as connection:
         for item in connection.execute(select(schema.items)):
             source = next(r for r in answers() if r["answer"] == item.answer)

@@ -126,7 +126,7 @@ def create_study(
                 connection.execute(insert(annotators).values(id=number, name=person.name))
                 rows = [
                     {
-                        "id": secrets.token_urlsafe(12),
+                        "id": secrets.token_hex(10),
                         "annotator_id": number,
                         "item_id": items_of[turn.question, turn.model],
                         "position": position,
@@ -222,7 +222,7 @@ def move(store: Store, to: State, *, actor: str = "command line") -> None:
         audit.log(connection, actor, "state", {"from": before, "to": to})
 
 
-def read_key(store: Store) -> dict[int, str]:
+def unsealed(store: Store) -> dict[int, str]:
     """Model by item number, of an unblinded study; that it was read is logged.
 
     Raises:
@@ -392,10 +392,10 @@ def save_rating(
         Conflict: the rating is no longer at version ``base``.
     """
     with store.write() as (connection, row):
-        return _save(connection, row, annotator, assignment, rating, base, request)
+        return save_in(connection, row, annotator, assignment, rating, base, request)
 
 
-def _save(
+def save_in(
     connection: Connection,
     row: Any,
     annotator: int,
@@ -404,6 +404,7 @@ def _save(
     base: int,
     request: str,
 ) -> Saved:
+    """:func:`save_rating` within a write transaction, whose study's row is ``row``."""
     place = connection.execute(
         select(assignments.c.version, assignments.c.kind, assignments.c.status, items.c.answer)
         .select_from(assignments.join(items))
