@@ -252,6 +252,17 @@ def log_lines(start: float, end: float, steps: int) -> list[dict[str, Any]]:
     return lines
 
 
+def outcome(log: list[dict[str, Any]], kept: int) -> dict[str, Any]:
+    """How the training of a log ended: it was to take ten steps more."""
+    rows = {row["step"]: row for row in log if "validation_loss" in row}
+    before, after = (
+        rows[step] | {"validation_loss_by_group": {"qa": rows[step]["validation_loss_by"]}}
+        for step in (0, kept)
+    )
+    steps = log[-1]["step"]
+    return {"planned_steps": steps + 10, "steps": steps, "kept": kept, "before": before, "after": after}
+
+
 def answers(model: str) -> list[dict[str, Any]]:
     """Three questions a language and task; crossla fails on the first of all, base is cut on the second."""
     rows = []
@@ -286,7 +297,9 @@ def write_run(folder: Path, **recipe_changes: Any) -> ReportInputs:
     write_json(folder / "corpus/funnel.json", FUNNEL)
     write_json(folder / "corpus/statistics.json", STATISTICS)
     for step, start in (("crossla", 2.9), ("mulmed", 2.6)):
-        write_lines(folder / f"train-{step}/log.jsonl", log_lines(start, start - 0.7, 60))
+        log = log_lines(start, start - 0.7, 60)
+        write_lines(folder / f"train-{step}/log.jsonl", log)
+        write_json(folder / f"train-{step}/outcome.json", outcome(log, kept=40))
         run = {"device": {"name": "cpu", "cores": 2}, "seconds": 411.7, "tokens_per_second": 812.3}
         write_json(folder / f"train-{step}/run.json", run)
         write_json(folder / f"merge-{step}/proof.json", PROOF)

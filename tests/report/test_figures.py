@@ -20,6 +20,7 @@ from tests.report.invented import (
     STATISTICS,
     VALUES,
     log_lines,
+    outcome,
     scores_document,
     write_json,
     write_lines,
@@ -46,8 +47,10 @@ def drawn(name: str, scores: Scores, folder: Path) -> Figure:
         stages = [{**stage, "stage": f"清洗：{stage['stage']}"} for stage in FUNNEL["stages"]]
         return figures.funnel_figure({"stages": stages})
     if name == "loss":
-        write_lines(folder / "log.jsonl", log_lines(3.0, 2.0, 30))
-        return figures.loss_figure([read_curve("第一步", folder / "log.jsonl")])
+        log = log_lines(3.0, 2.0, 30)
+        write_lines(folder / "log.jsonl", log)
+        write_json(folder / "outcome.json", outcome(log, kept=20))
+        return figures.loss_figure([read_curve("第一步", folder)])
     return figures.lengths_figure(STATISTICS)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mulmed.errors import MulmedError
 from mulmed.report import corpus_tables, names, score_tables, tables
 from mulmed.report.account import loss_sentence
-from mulmed.report.curves import Curve, Point, read_curve
+from mulmed.report.curves import Curve, GroupLoss, Point, read_curve
 from mulmed.report.examples import choose_examples
 from mulmed.report.files import read_lines
 from mulmed.report.headline import comparison, findings, lead
@@ -21,6 +21,7 @@ from tests.report.invented import (
     MODELS,
     STATISTICS,
     answers,
+    outcome,
     recipe,
     scores_document,
     write_json,
@@ -37,29 +38,39 @@ def read(tmp_path: Path, document: dict[str, object], models: tuple[str, ...] = 
 
 def test_curve_of_a_worked_log(tmp_path: Path) -> None:
     step = {"learning_rate": 0.1, "grad_norm": 1.0}
-    write_lines(
-        tmp_path / "log.jsonl",
-        [
-            {"step": 0, "validation_loss": 3.0, "validation_loss_by": {"en": 2.5, "zh": 3.5}},
-            {"step": 1, "epoch": 0.5, "loss": 2.9, "target_tokens": 30, "tokens": 120} | step,
-            {"step": 2, "epoch": 1.0, "loss": 2.4, "target_tokens": 10, "tokens": 40} | step,
-            {"step": 2, "validation_loss": 2.2, "validation_loss_by": {"en": 2.1, "zh": 2.3}},
-        ],
-    )
-    curve = read_curve("a", tmp_path / "log.jsonl")
-    assert (curve.before, curve.after) == (3.0, 2.2)
+    log = [
+        {"step": 0, "validation_loss": 3.0, "validation_loss_by": {"en": 2.5, "zh": 3.5}},
+        {"step": 1, "epoch": 0.5, "loss": 2.9, "target_tokens": 30, "tokens": 120} | step,
+        {"step": 1, "validation_loss": 2.1, "validation_loss_by": {"en": 2.0, "zh": 2.2}},
+        {"step": 2, "epoch": 1.0, "loss": 2.4, "target_tokens": 10, "tokens": 40} | step,
+        {"step": 2, "validation_loss": 2.2, "validation_loss_by": {"en": 2.1, "zh": 2.3}},
+    ]
+    write_lines(tmp_path / "log.jsonl", log)
+    write_json(tmp_path / "outcome.json", outcome(log, kept=1))
+    curve = read_curve("a", tmp_path)
+    # stopped early: the adapter is that after step 1, not the last one
+    assert (curve.before, curve.after, curve.planned) == (3.0, 2.1, 12)
+    assert curve.groups == (GroupLoss("qa", "en", 2.5, 2.0), GroupLoss("qa", "zh", 3.5, 2.2))
+    row = tables.training_table([curve]).groups[0].rows[0]
+    assert row[1].notes == ("of 12; the adapter after step 1 is kept",)
+    table = tables.validation_table([curve])
+    assert table is not None
+    assert [[c.text for c in r] for r in table.groups[0].rows][1][1:] == ["Chinese", "3.5000", "2.2000"]
     assert (curve.steps, curve.epochs, curve.tokens, curve.target_tokens) == (2, 1.0, 160, 40)
     assert curve.target_share == 0.25
     assert curve.train == (Point(1, 2.9), Point(2, 2.4))
-    assert curve.by_language["zh"] == (Point(0, 3.5), Point(2, 2.3))
+    assert curve.by_language["zh"] == (Point(0, 3.5), Point(1, 2.2), Point(2, 2.3))
 
 
 def test_validation_before_training_is_not_taken_for_after(tmp_path: Path) -> None:
     row = {"step": 1, "epoch": 1.0, "loss": 2.9, "target_tokens": 3, "tokens": 9}
     first = {"step": 0, "validation_loss": 3.0, "validation_loss_by": {"en": 3.0}}
     write_lines(tmp_path / "log.jsonl", [first, row])
-    curve = read_curve("a", tmp_path / "log.jsonl")
+    ended = {"planned_steps": 1, "steps": 1, "kept": 1, "before": None, "after": None}
+    write_json(tmp_path / "outcome.json", ended)
+    curve = read_curve("a", tmp_path)
     assert (curve.before, curve.after) == (3.0, None)
+    assert tables.validation_table([curve]) is None
     assert "not measured" in [c.text for c in tables.training_table([curve]).groups[0].rows[0]]
 
 
@@ -67,12 +78,12 @@ def test_validation_before_training_is_not_taken_for_after(tmp_path: Path) -> No
 def test_a_log_without_a_step_is_refused(tmp_path: Path, rows: list[dict[str, object]]) -> None:
     write_lines(tmp_path / "log.jsonl", rows)
     with pytest.raises(MulmedError, match="holds no optimizer step"):
-        read_curve("a", tmp_path / "log.jsonl")
+        read_curve("a", tmp_path)
 
 
 def test_a_loss_that_rises_is_said_to_rise() -> None:
     def curve(name: str, before: float, after: float) -> Curve:
-        return Curve(name, (Point(1, 1.0),), (Point(0, before), Point(1, after)), {}, 1.0, 10, 5)
+        return Curve(name, (Point(1, 1.0),), (Point(0, before), Point(1, after)), {}, 1.0, 10, 5, 1, 1, ())
 
     assert loss_sentence([curve("a", 2.0, 1.5), curve("b", 1.5, 1.6)]) == (
         "The loss on the validation records fell from 2.000 to 1.500 in step a and did not fall: it went from"

@@ -32,6 +32,11 @@ class Step(Settings):
     lora: Lora = Lora()
     micro_batch_tokens: int = Field(1024, ge=1, description="tokens packed into one forward pass")
     validate_every: int | None = Field(None, ge=1, description="optimizer steps; default five times a run")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="validations in a row without a lower loss that end the step; the best adapter is kept",
+    )
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     base_precision: Literal["int8"] | None = Field(

@@ -30,7 +30,7 @@ class ReportInputs:
         recipe: the whole recipe.
         base: name, licence line and parameters of the base model.
         corpus: folder with ``funnel.json`` and ``statistics.json``, and ``vocabulary.json`` where tokens were learned.
-        training: by step, the folder with ``log.jsonl`` and ``run.json``.
+        training: by step, the folder with ``log.jsonl``, ``outcome.json`` and ``run.json``.
         merges: by step, the folder with ``proof.json``.
         generations: by model, the folder with ``answers.jsonl``; their order is the report's.
         evaluation: folder with ``scores.json`` and ``care.json``.
@@ -84,7 +84,7 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
     statistics = read_json(inputs.corpus / "statistics.json")
     if not funnel["stages"]:
         raise broken(inputs.corpus / "funnel.json", "The cleaning funnel names no stage.")
-    curves = [read_curve(step, path / "log.jsonl") for step, path in inputs.training.items()]
+    curves = [read_curve(step, path) for step, path in inputs.training.items()]
     pair = comparison(recipe, scores)
     care = read_json(inputs.evaluation / "care.json")
 
@@ -163,6 +163,7 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         removals=corpus_tables.removals_table(statistics),
         lengths_picture=lengths,
         training=tables.training_table(curves),
+        validation=tables.validation_table(curves),
         step_settings=tables.step_settings_table(recipe),
         merges=[merge_sentence(step, read_json(path / "proof.json")) for step, path in inputs.merges.items()],
         decoding=tables.decoding_table(recipe),

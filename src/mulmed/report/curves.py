@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mulmed.report.files import broken, read_lines
+from mulmed.report.files import broken, read_json, read_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,22 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupLoss:
+    """Validation loss of one task and language, None where it was not measured before the first step."""
+
+    task: str
+    language: str
+    before: float | None
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """The losses of one training step of the recipe.
 
-    ``tokens`` and ``target_tokens`` are sums over the run; ``by_language`` holds validation losses.
+    ``tokens`` and ``target_tokens`` are sums over the run; ``by_language`` holds validation losses;
+    ``planned`` is how many optimizer steps there would have been without an early stop; the adapter is that
+    after ``kept`` of them.
     """
 
     name: str
@@ -31,6 +44,9 @@ class Curve:
     epochs: float
     tokens: int
     target_tokens: int
+    planned: int
+    kept: int
+    groups: tuple[GroupLoss, ...]
 
     @property
     def steps(self) -> int:
@@ -48,16 +64,17 @@ class Curve:
 
     @property
     def after(self) -> float | None:
-        """Validation loss after the last step, None where none was measured."""
-        return self.validation[-1].loss if self.validation and self.validation[-1].step else None
+        """Validation loss of the adapter that was kept, None where it was not measured."""
+        return next((p.loss for p in self.validation if p.step == self.kept), None)
 
 
-def read_curve(name: str, path: Path) -> Curve:
-    """The curve in a training step's ``log.jsonl``.
+def read_curve(name: str, folder: Path) -> Curve:
+    """The curve in a training step's ``log.jsonl`` and ``outcome.json``.
 
     Raises:
-        MulmedError: the log is broken or holds no optimizer step.
+        MulmedError: one of them is broken, or the log holds no optimizer step.
     """
+    path = folder / "log.jsonl"
     train, validation = [], []
     by_language: dict[str, list[Point]] = {}
     epochs, tokens, target_tokens = 0.0, 0, 0
@@ -76,6 +93,14 @@ def read_curve(name: str, path: Path) -> Curve:
         raise broken(path, f"The training log is not in the expected form: {error!r}.") from error
     if not train or not tokens:
         raise broken(path, f"The training log of step {name} holds no optimizer step.")
+    outcome = read_json(folder / "outcome.json")
+    try:
+        planned, kept = outcome["planned_steps"], outcome["kept"]
+        before, after = (_groups(outcome[when]) for when in ("before", "after"))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise broken(
+            folder / "outcome.json", f"The training's outcome is not in the expected form: {error!r}."
+        ) from error
     return Curve(
         name,
         tuple(train),
@@ -84,4 +109,13 @@ def read_curve(name: str, path: Path) -> Curve:
         float(epochs),
         tokens,
         target_tokens,
+        planned,
+        kept,
+        tuple(GroupLoss(*group, before.get(group), loss) for group, loss in after.items()),
     )
+
+
+def _groups(row: Mapping[str, Any] | None) -> dict[tuple[str, str], float]:
+    """The losses of a validation row by task and language."""
+    by_group = row["validation_loss_by_group"] if row else {}
+    return {(task, language): loss for task, losses in by_group.items() for language, loss in losses.items()}

@@ -226,6 +226,8 @@ def loss_figure(curves: Sequence[Curve]) -> Figure:
                 [p.step for p in points], [p.loss for p in points], color=colour, linestyle=dash,
                 marker=marker, markersize=3.5, linewidth=1.6, label=label,
             )  # fmt: skip
+        if curve.kept != curve.steps:
+            axes.axvline(curve.kept, color="black", linestyle=":", linewidth=1, label="kept adapter")
         axes.set_title(f"Step {curve.name}")
         axes.set_xlabel("optimizer step")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -55,6 +55,7 @@ class Page:
     funnel_picture: Picture
     lengths_picture: Picture | None
     training: Table
+    validation: Table | None
     step_settings: Table
     loss_picture: Picture
     merges: list[tuple[bool, str]]

@@ -95,7 +95,7 @@ def training_table(curves: Sequence[Curve]) -> Table:
         (
             (
                 c.name,
-                c.steps,
+                Cell(names.count(c.steps), _early_stop(c), c.steps),
                 Cell(f"{c.epochs:.2f}", exact=c.epochs),
                 c.tokens,
                 Cell(names.count(c.target_tokens), (f"{100 * c.target_share:.1f}%",), c.target_tokens),
@@ -106,6 +106,44 @@ def training_table(curves: Sequence[Curve]) -> Table:
             )
             for c in curves
         ),
+    )
+
+
+def _early_stop(curve: Curve) -> tuple[str, ...]:
+    if curve.kept == curve.planned:
+        return ()
+    return (f"of {names.count(curve.planned)}; the adapter after step {names.count(curve.kept)} is kept",)
+
+
+def validation_table(curves: Sequence[Curve]) -> Table | None:
+    """Validation loss by task and language; None where nothing was measured."""
+    if not any(curve.groups for curve in curves):
+        return None
+
+    def cell(loss: float | None) -> Cell:
+        return Cell("not measured") if loss is None else Cell(names.decimal(loss, 4), exact=loss)
+
+    return Table(
+        "Validation loss of each task and language, before the step and of the adapter that was kept, in nats"
+        " a target token.",
+        ("Task", "Language", "Before", "After"),
+        tuple(
+            Group(
+                f"Step {curve.name}",
+                tuple(
+                    (
+                        Cell(names.task(g.task)),
+                        Cell(names.language(g.language)),
+                        cell(g.before),
+                        cell(g.after),
+                    )
+                    for g in curve.groups
+                ),
+            )
+            for curve in curves
+            if curve.groups
+        ),
+        text_columns=2,
     )
 
 

@@ -26,6 +26,12 @@ def cut_log(path: Path, steps_done: int) -> None:
     write_atomic(path, "".join(kept).encode())
 
 
+def validation_at(path: Path, step: int) -> dict[str, Any] | None:
+    """The validation row of a step, None where none was measured."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return next((row for row in rows if row["step"] == step and "validation_loss" in row), None)
+
+
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row. All its numbers are finite: whoever writes one has looked."""
     with path.open("a", encoding="utf-8") as file:

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from mulmed.artifact import write_json
 from mulmed.errors import MulmedError
 from mulmed.prompts import Example
 from mulmed.recipe import Step
-from mulmed.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from mulmed.training.checkpoint import (
+    Best,
+    State,
+    load_checkpoint,
+    remove_checkpoint,
+    restore,
+    save_checkpoint,
+    snapshot,
+)
+from mulmed.training.failure import not_finite
 from mulmed.training.fused import fuse_norms
 from mulmed.training.int8 import quantize_base
-from mulmed.training.log import LOG, append_row, cut_log
+from mulmed.training.log import LOG, append_row, cut_log, validation_at
 from mulmed.training.lora import add_adapters, save_adapter, trainable
 from mulmed.training.loss import packs_of, validation_loss
 from mulmed.training.model import choose_device, keep_freed_memory, load_model, use_packed_loss
-from mulmed.training.packing import batch_indices, steps_per_epoch, total_steps
+from mulmed.training.packing import epoch_order, steps_per_epoch, total_steps
 from mulmed.training.rows import add_token_rows
 from mulmed.training.step import accumulate, learning_rate_factor, seed_step, update
 
 RUN = "run.json"
+OUTCOME = "outcome.json"
 #: (label, done, total)
 Progress = Callable[[str, int, int], None]
+
+
+def better(best: Best | None, step: int, loss: float, parameters: Mapping[str, torch.nn.Parameter]) -> Best:
+    """The best adapter after a validation at ``step``; of equal losses the earlier one."""
+    if best is None or loss < best.loss:
+        return Best(step, loss, 0, snapshot(parameters))
+    return replace(best, waited=best.waited + 1)
 
 
 def train(
@@ -41,19 +62,34 @@ def train(
     new_tokens: range | None = None,
     progress: Progress,
 ) -> None:
-    """Fine-tune a LoRA adapter on ``examples`` and write it, its log and the machine's facts to ``out``.
+    """Fine-tune a LoRA adapter on ``examples``; write it, its log, outcome and the machine's facts to ``out``.
 
     Loss is summed over target tokens and divided once per optimizer step over the whole batch, so it does
     not depend on how the batch was packed. Started again in the same folder after being killed, it goes
     on from its last checkpoint and ends in the same bytes.
 
+    With ``patience`` the adapter with the lowest validation loss is kept (that before the first step does
+    not count), and the run ends when so many validations in a row were no better.
+
     Args:
         new_tokens: ids whose rows of embedding and head are trained as well.
 
     Raises:
-        MulmedError: the model's architecture cannot be packed, a target layer does not exist, or the loss
-            is no longer finite.
+        MulmedError: the model's architecture cannot be packed, a target layer does not exist, ``patience``
+            has nothing to be measured on, or a loss or gradient is no longer finite (the batch's records
+            are named, and a checkpoint is left).
     """
+    if settings.patience is not None and not validation:
+        raise MulmedError(
+            "There is no validation example to stop early on.",
+            where="patience",
+            remedy="Give a source of this step a validation share, or leave patience out.",
+        )
+
+    @functools.lru_cache(maxsize=1)
+    def order(epoch: int) -> np.ndarray:
+        return epoch_order(len(examples), epoch, seed)
+
     keep_freed_memory()
     placement = choose_device(settings.precision)
     model = load_model(base, placement)
@@ -69,60 +105,69 @@ def train(
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
+    state = State(parameters, optimizer)
     steps = total_steps(len(examples), settings.batch, settings.epochs)
     per_epoch = steps_per_epoch(len(examples), settings.batch)
     validate_every = settings.validate_every or max(1, -(-steps // 5))
-    first = load_checkpoint(out, parameters, optimizer)
+    load_checkpoint(out, state)
+    first = state.step
     cut_log(out / LOG, first)
     started = time.monotonic()
     tokens_done = 0
     last_validation = ""
 
-    def validate(step: int) -> None:
+    def validate(batch: Sequence[Example]) -> None:
         nonlocal last_validation
-        if validation:
-            row = {"step": step, **validation_loss(model, validation, settings.micro_batch_tokens)}
-            last_validation = f", validation {row['validation_loss']:.3f}"
-            append_row(out / LOG, row)
+        losses = validation_loss(model, validation, settings.micro_batch_tokens)
+        loss = losses["validation_loss"]
+        if not math.isfinite(loss):
+            raise not_finite("validation loss", state.step, steps, batch, out, state)
+        last_validation = f", validation {loss:.3f}"
+        if settings.patience is not None and state.step:
+            state.best = better(state.best, state.step, loss, parameters)
+        append_row(out / LOG, {"step": state.step, **losses})
 
-    if first == 0:
-        validate(0)
+    if first == 0 and validation:
+        validate([])
     for step in range(first, steps):
         seed_step(seed, step)
-        batch = [examples[i] for i in batch_indices(len(examples), settings.batch, step, seed)]
+        epoch, inside = divmod(step, per_epoch)
+        batch = [examples[i] for i in order(epoch)[inside * settings.batch : (inside + 1) * settings.batch]]
         packs = packs_of(batch, settings.micro_batch_tokens)
         targets = sum(len(p.targets) for p in packs)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup)
         loss = accumulate(model, packs, targets).item()
         norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.max_grad_norm).item()
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            raise MulmedError(
-                f"The loss is no longer finite at optimizer step {step + 1} of {steps}.",
-                where=str(out.name),
-                remedy="Lower learning_rate, or set precision: float32; the last checkpoint is kept.",
-            )
+        for what, value in (("loss", loss), ("gradient", norm)):
+            if not math.isfinite(value):
+                raise not_finite(what, step + 1, steps, batch, out, state)
         update(optimizer, rate)
+        state.step = step + 1
         tokens = sum(len(e.ids) for e in batch)
         tokens_done += tokens
-        append_row(
-            out / LOG,
-            {
-                "step": step + 1,
-                "epoch": round((step + 1) / per_epoch, 4),
-                "loss": round(loss, 6),
-                "learning_rate": rate,
-                "grad_norm": round(norm, 6),
-                "target_tokens": targets,
-                "tokens": tokens,
-            },
-        )
-        done = step + 1
-        if done % validate_every == 0 or done == steps:
-            validate(done)
-        if done % settings.checkpoint_every == 0 and done < steps:
-            save_checkpoint(out, done, parameters, optimizer)
+        row = {
+            "step": state.step,
+            "epoch": round(state.step / per_epoch, 4),
+            "loss": round(loss, 6),
+            "learning_rate": rate,
+            "grad_norm": round(norm, 6),
+            "target_tokens": targets,
+            "tokens": tokens,
+        }
+        append_row(out / LOG, row)
+        if validation and (state.step % validate_every == 0 or state.step == steps):
+            validate(batch)
         speed = tokens_done / (time.monotonic() - started)
-        progress(f"loss {loss:.3f}{last_validation}, {speed:.0f} tokens/s", done, steps)
+        progress(f"loss {loss:.3f}{last_validation}, {speed:.0f} tokens/s", state.step, steps)
+        if settings.patience is not None and state.best and state.best.waited >= settings.patience:
+            break
+        if state.step % settings.checkpoint_every == 0 and state.step < steps:
+            save_checkpoint(out, state)
+    kept = state.step
+    if state.best is not None:
+        kept = state.best.step
+        restore(parameters, state.best.tensors)
+    write_json(out / OUTCOME, _outcome(out / LOG, steps, state.step, kept))
     save_adapter(model, settings.lora, base_name, out)
     seconds = time.monotonic() - started
     write_json(
@@ -130,10 +175,21 @@ def train(
         {
             "device": placement.name,
             "precision": str(placement.dtype).removeprefix("torch."),
-            "steps": steps - first,
+            "steps": state.step - first,
             "resumed_at": first,
             "seconds": round(seconds, 1),
             "tokens_per_second": round(tokens_done / seconds, 1) if seconds else 0,
         },
     )
     remove_checkpoint(out)
+
+
+def _outcome(log: Path, planned: int, steps: int, kept: int) -> dict[str, Any]:
+    """How a run ended: the validation losses before it and of the adapter that was kept."""
+    return {
+        "planned_steps": planned,
+        "steps": steps,
+        "kept": kept,
+        "before": validation_at(log, 0),
+        "after": validation_at(log, kept),
+    }

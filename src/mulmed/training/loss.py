@@ -1,8 +1,8 @@
-"""The loss of packed examples, in training and on validation examples."""
+"""The loss of packed examples, and of the validation examples by task and language."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -43,18 +43,32 @@ def pack_loss(model: Any, pack: Pack) -> torch.Tensor:
 
 @torch.no_grad()
 def validation_loss(model: Any, examples: Sequence[Example], capacity: int) -> dict[str, Any]:
-    """Mean loss in nats a target token, over all and by language."""
+    """Mean loss in nats a target token.
+
+    Returns:
+        ``validation_loss`` over all, ``validation_loss_by`` language, ``validation_loss_by_task``, and
+        ``validation_loss_by_group``: by task, then language. Every target token weighs the same in each.
+    """
     was_training = model.training
     model.eval()
-    sums: dict[str, list[float]] = {}
-    for language in sorted({e.language for e in examples}):
-        for pack in packs_of([e for e in examples if e.language == language], capacity):
-            total = sums.setdefault(language, [0.0, 0])
-            total[0] += pack_loss(model, pack).item()
-            total[1] += len(pack.targets)
+    sums: dict[tuple[str, str], tuple[float, int]] = {}
+    for language, task in sorted({(e.language, e.task) for e in examples}):
+        packs = packs_of([e for e in examples if (e.language, e.task) == (language, task)], capacity)
+        sums[task, language] = (
+            sum(pack_loss(model, pack).item() for pack in packs),
+            sum(len(pack.targets) for pack in packs),
+        )
     model.train(was_training)
-    loss, tokens = (sum(s[k] for s in sums.values()) for k in (0, 1))
+
+    def mean(groups: Iterable[tuple[str, str]]) -> float:
+        losses, tokens = zip(*(sums[g] for g in groups), strict=True)
+        return round(float(sum(losses) / sum(tokens)), 6)
+
+    tasks = sorted({task for task, _ in sums})
+    languages = sorted({language for _, language in sums})
     return {
-        "validation_loss": round(loss / tokens, 6),
-        "validation_loss_by": {lang: round(s[0] / s[1], 6) for lang, s in sums.items()},
+        "validation_loss": mean(sums),
+        "validation_loss_by": {lang: mean(g for g in sums if g[1] == lang) for lang in languages},
+        "validation_loss_by_task": {task: mean(g for g in sums if g[0] == task) for task in tasks},
+        "validation_loss_by_group": {task: {g[1]: mean([g]) for g in sums if g[0] == task} for task in tasks},
     }

@@ -39,14 +39,12 @@ def total_steps(examples: int, batch: int, epochs: float) -> int:
     return max(1, math.ceil(steps_per_epoch(examples, batch) * epochs))
 
 
-def batch_indices(examples: int, batch: int, step: int, seed: int) -> list[int]:
-    """Which examples optimizer step ``step`` (from 0) sees: each epoch a new seeded permutation.
+def epoch_order(examples: int, epoch: int, seed: int) -> np.ndarray:
+    """The order in which epoch ``epoch`` (from 0) sees the examples: each a new seeded permutation.
 
     A pure function of its arguments, so that a resumed run needs no stored state to go on exactly.
     """
-    epoch, inside = divmod(step, steps_per_epoch(examples, batch))
-    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
-    return [int(i) for i in order[inside * batch : (inside + 1) * batch]]
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
 
 
 def pack_lengths(lengths: Sequence[int], capacity: int) -> list[list[int]]:

@@ -1,0 +1,104 @@
+"""A training that takes a second: five examples, fifteen optimizer steps, a model of two layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mulmed.prompts import Example, Renderer, load_template
+from mulmed.recipe import Step
+from mulmed.training.checkpoint import State, load_checkpoint
+from mulmed.training.log import LOG
+from mulmed.training.loop import train
+from mulmed.training.lora import add_adapters, trainable
+from mulmed.training.model import Placement, load_model
+from mulmed.training.packing import epoch_order
+from tests.conftest import TEXTS, make_record
+from tests.runs import one_thread
+
+CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
+SETTINGS = Step(
+    parent="base",
+    sources=("t",),
+    epochs=5,
+    batch=2,
+    learning_rate=2e-2,
+    validate_every=4,
+    checkpoint_every=2,
+    micro_batch_tokens=256,
+)
+#: 5 epochs of 5 examples, two at a time
+STEPS = 15
+
+
+def misled(base: Path) -> list[Example]:
+    """Answers the model does not know: those of the next question."""
+    from transformers import AutoTokenizer
+
+    renderer = Renderer(AutoTokenizer.from_pretrained(base), load_template("alpaca"))
+    examples = []
+    for i, (task, language, texts) in enumerate(TEXTS):
+        answer = TEXTS[(i + 1) % len(TEXTS)][2][-1]
+        examples.append(renderer.example(make_record(i, task, language, (*texts[:-1], answer))))
+    return examples
+
+
+class Stopped(Exception):
+    """Stands for what kills a process between two steps."""
+
+
+def fine_tune(
+    base: Path,
+    out: Path,
+    settings: Step = SETTINGS,
+    *,
+    seed: int = 42,
+    stop_at: int | None = None,
+) -> None:
+    """Train on five misleading answers; the sixth and the first validate."""
+    examples = misled(base)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def progress(label: str, done: int, total: int) -> None:
+        if done == stop_at:
+            raise Stopped
+
+    with one_thread():
+        train(
+            base,
+            examples[:5],
+            [examples[5], examples[0]],
+            settings,
+            out,
+            seed=seed,
+            base_name="tiny",
+            progress=progress,
+        )
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+
+
+def batch_of(step: int) -> list[int]:
+    """Which of the five examples optimizer step ``step`` (from 1) sees, two at a time."""
+    epoch, inside = divmod(step - 1, 3)
+    return [int(i) for i in epoch_order(5, epoch, 42)[2 * inside : 2 * inside + 2]]
+
+
+def fresh_state(base: Path, settings: Step = SETTINGS) -> State:
+    """An untrained adapter on the base and its optimizer."""
+    model = load_model(base, CPU)
+    add_adapters(model, settings.lora, seed=1)
+    parameters = trainable(model)
+    return State(parameters, torch.optim.AdamW(parameters.values()))
+
+
+def saved_state(base: Path, out: Path, settings: Step = SETTINGS) -> State:
+    """The state in a run's checkpoint."""
+    state = fresh_state(base, settings)
+    load_checkpoint(out, state)
+    return state
