@@ -89,6 +89,8 @@ def test_defaults_are_the_papers(tmp_path: Path) -> None:
         "alpha": 16,
         "dropout": 0.05,
         "targets": ("q_proj", "k_proj", "v_proj"),
+        "rslora": False,
+        "dora": False,
     }
     assert recipe.models == ("base", "crossla", "mulmed")
 

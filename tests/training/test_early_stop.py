@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mulmed.errors import MulmedError
+from mulmed.recipe import Lora
 from mulmed.training.log import LOG
 from mulmed.training.loop import OUTCOME, RUN, train
 from mulmed.training.lora import CONFIG, WEIGHTS, load_adapter
@@ -83,6 +85,19 @@ def test_a_checkpoint_keeps_the_best_adapter(taught: Path, tmp_path: Path) -> No
     assert state.best.waited == 6 - state.best.step
     same = all(torch.equal(state.best.tensors[name], p) for name, p in state.parameters.items())
     assert same == (state.best.step == 6)
+
+
+def test_dora_resumes_in_the_same_bytes_with_its_best_adapter(taught: Path, tmp_path: Path) -> None:
+    changes = {"lora": Lora(dora=True, rslora=True), "patience": 1000, "epochs": 3}
+    settings = PATIENT.model_copy(update=changes)
+    fine_tune(taught, tmp_path / "whole", settings)
+    with pytest.raises(Stopped):
+        fine_tune(taught, tmp_path / "parts", settings, stop_at=7)
+    fine_tune(taught, tmp_path / "parts", settings)
+    assert json.loads((tmp_path / "parts" / RUN).read_text())["resumed_at"] == 6
+    for name in (WEIGHTS, CONFIG, LOG, OUTCOME):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert any("magnitude" in name for name in load_file(tmp_path / "parts" / WEIGHTS))
 
 
 def test_it_resumes_in_the_same_bytes(taught: Path, stopped_early: Path, tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ def test_a_machine_whose_products_saturate_is_refused(tiny: Path) -> None:
     )
 
 
+def test_dora_on_it_is_refused_by_the_recipe() -> None:
+    with pytest.raises(ValueError, match="the base's own weights"):
+        Step(parent="base", sources=("a",), base_precision="int8", lora=Lora(dora=True))
+
+
 def test_bfloat16_beside_it_is_refused_by_the_recipe() -> None:
     with pytest.raises(ValueError, match="beside float32"):
         Step(parent="base", sources=("a",), base_precision="int8", precision="bfloat16")

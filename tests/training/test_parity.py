@@ -51,7 +51,9 @@ def peft_loss_and_gradients(
         loss.backward()
         loss_sum += loss.item()
     gradients = {
-        name.replace(".default", ""): p.grad for name, p in model.named_parameters() if p.grad is not None
+        name.replace(".default", "").replace("vector.weight", "vector"): p.grad
+        for name, p in model.named_parameters()
+        if p.grad is not None
     }
     return loss_sum, gradients
 
@@ -60,30 +62,52 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm().clamp_min(1e-12))
 
 
+VARIANTS = {
+    "LoRA": SETTINGS,
+    "rsLoRA": Lora(dropout=0.0, rslora=True),
+    "DoRA": Lora(dropout=0.0, dora=True, targets=("q_proj", "down_proj")),
+    "both": Lora(dropout=0.0, dora=True, rslora=True),
+}
+
+
 @pytest.mark.model
 @pytest.mark.parametrize(
-    ("name", "dtype", "tolerance"),
+    ("name", "dtype", "tolerance", "variant"),
     # In float64 only rounding of 1e-16 is left: any difference would be an error of ours.
-    [("smollm", torch.float32, 1e-4), ("smollm", torch.float64, 1e-9), ("gemma", torch.float64, 1e-9)],
+    [
+        ("smollm", torch.float32, 1e-4, "LoRA"),
+        ("smollm", torch.float64, 1e-9, "LoRA"),
+        ("gemma", torch.float64, 1e-9, "LoRA"),
+        *(("tiny", torch.float64, 1e-9, variant) for variant in ("rsLoRA", "DoRA", "both")),
+    ],
 )
 def test_loss_and_gradients_equal_peft(
-    request: pytest.FixtureRequest, name: str, dtype: torch.dtype, tolerance: float, tmp_path: Path
+    request: pytest.FixtureRequest,
+    name: str,
+    dtype: torch.dtype,
+    tolerance: float,
+    variant: str,
+    tmp_path: Path,
 ) -> None:
     from mulmed.prompts import Renderer, load_template
     from tests.conftest import TEXTS, make_record
 
     folder = request.getfixturevalue(name)
-    renderer = Renderer(request.getfixturevalue(f"{name}_tokenizer"), load_template("alpaca"))
+    tokenizer = request.getfixturevalue("gemma_tokenizer" if name == "gemma" else "smollm_tokenizer")
+    renderer = Renderer(tokenizer, load_template("alpaca"))
+    settings = VARIANTS[variant]
     examples = [renderer.example(make_record(i, *text)) for i, text in enumerate(TEXTS)]
     model = load_model(folder, Placement(torch.device("cpu"), dtype, "cpu"))
     use_packed_attention(model)
-    add_adapters(model, SETTINGS, seed=1)
+    add_adapters(model, settings, seed=1)
     model.to(dtype)
     with torch.no_grad():  # B = 0 would make A's gradients zero and hide errors
         for key, p in trainable(model).items():
             if "lora_B" in key:
                 p.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(len(key))) * 0.02)
-    save_adapter(model, SETTINGS, "base", tmp_path)
+            elif "magnitude" in key:  # else the gain would be nearly 1 everywhere
+                p.mul_(torch.linspace(0.5, 2, len(p)))
+    save_adapter(model, settings, "base", tmp_path)
     total = sum(e.targets for e in examples)
     packs = packs_of(examples, 200)
     assert any(len(p.lengths) > 1 for p in packs)
@@ -126,16 +150,20 @@ def test_sliding_window_layers_see_no_further_than_their_window() -> None:
     torch.testing.assert_close(out, plain.transpose(1, 2))
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_adapter_file_loads_into_peft_with_equal_logits(
-    tiny: Path, examples: list[Example], tmp_path: Path
+    tiny: Path, examples: list[Example], tmp_path: Path, variant: str
 ) -> None:
+    settings = VARIANTS[variant]
     model: Any = load_model(tiny, CPU)
-    add_adapters(model, SETTINGS, seed=3)
+    add_adapters(model, settings, seed=3)
     with torch.no_grad():
         for p in trainable(model).values():
             p.copy_(torch.randn(p.shape) * 0.1)
     model.eval()
-    save_adapter(model, SETTINGS, str(tiny), tmp_path)
+    save_adapter(model, settings, str(tiny), tmp_path)
+    config = peft.LoraConfig.from_pretrained(tmp_path)
+    assert (config.use_rslora, config.use_dora) == (settings.rslora, settings.dora)
     theirs = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny), tmp_path).eval()
     ids = torch.tensor([examples[0].ids])
     with torch.no_grad():

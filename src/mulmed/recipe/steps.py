@@ -16,6 +16,12 @@ class Lora(Settings):
     alpha: float = Field(16, gt=0)
     dropout: float = Field(0.05, ge=0, lt=1)
     targets: tuple[str, ...] = Field(("q_proj", "k_proj", "v_proj"), min_length=1)
+    rslora: bool = Field(
+        False, description="scale by alpha / sqrt(r), not alpha / r (rsLoRA, Kalajdzievski 2023)"
+    )
+    dora: bool = Field(
+        False, description="learn the norm of each output's weights besides (DoRA, Liu et al. 2024)"
+    )
 
 
 class Step(Settings):
@@ -47,4 +53,10 @@ class Step(Settings):
     def _int8_beside_float32(self) -> Step:
         if self.base_precision == "int8" and self.precision == "bfloat16":
             raise ValueError("base_precision int8 works beside float32; leave precision out")
+        return self
+
+    @model_validator(mode="after")
+    def _dora_knows_its_weights(self) -> Step:
+        if self.base_precision == "int8" and self.lora.dora:
+            raise ValueError("lora.dora needs the base's own weights; leave base_precision out")
         return self

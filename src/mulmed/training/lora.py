@@ -23,43 +23,85 @@ _PREFIX = "base_model.model."
 
 
 class LoraLinear(torch.nn.Module):
-    """``y = base(x) + alpha / r * B(A(dropout(x)))`` with A and B trained, base frozen.
+    """``y = base(x) + s B(A(dropout(x)))`` with A and B trained, base frozen.
 
-    A starts as Kaiming-uniform noise and B as zeros (as in peft), so training starts at the base model.
+    The scale s is alpha / r, or alpha / sqrt(r) for rsLoRA. A starts as Kaiming-uniform noise and B as
+    zeros (as in peft), so training starts at the base model.
+
+    With DoRA, W + s B A is rescaled row by row to a norm that is learned, too, starting at that of W:
+    ``y = base(x) + (g - 1) W d + g s B(A(d))`` with d = dropout(x) and g the learned norm over that of
+    W + s B A, which counts as a constant in the gradient (section 4.3 of the paper). As in peft, what
+    rescaling adds to the base's own output sees the dropped-out input as well.
     """
 
     def __init__(self, base: torch.nn.Linear, settings: Lora, generator: torch.Generator) -> None:
         super().__init__()
         self.base = base
         self.dropout = settings.dropout
-        self.scale = settings.alpha / settings.r
+        self.scale = settings.alpha / (math.sqrt(settings.r) if settings.rslora else settings.r)
         bound = math.sqrt(6 / ((1 + 5) * base.in_features))  # Kaiming uniform with a = sqrt(5)
         a = torch.empty(settings.r, base.in_features, dtype=torch.float32)
         a.uniform_(-bound, bound, generator=generator)
         b = torch.zeros(base.out_features, settings.r, dtype=torch.float32)
         self.lora_A = torch.nn.Parameter(a.to(base.weight.device))
         self.lora_B = torch.nn.Parameter(b.to(base.weight.device))
+        self.lora_magnitude_vector: torch.nn.Parameter | None = None
+        if settings.dora:
+            self.lora_magnitude_vector = torch.nn.Parameter(self._norm())
         self.train(base.training)  # an adapter put on a model in evaluation must not drop anything out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         dropout = self.dropout if self.training else 0.0
-        if type(self.base) is torch.nn.Linear and self.base.bias is None and x.dtype == self.lora_A.dtype:
+        if (
+            type(self.base) is not torch.nn.Linear
+            or x.dtype != self.lora_A.dtype
+            or self.base.bias is not None
+        ):
+            return self.plain(x, dropout)
+        if self.lora_magnitude_vector is None:
             return fused_lora(x, self.base.weight, self.lora_A, self.lora_B, self.scale, dropout)
-        return self.plain(x, dropout)
+        seen = _drop(x, dropout)
+        out = fused_lora(seen, self.base.weight, self.lora_A, self.lora_B, self.scale, 0.0) * self.gain()
+        return out if seen is x else out + self.base(x - seen)
 
     def plain(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
         """The definition, for any base layer and precision; the fused path's twin."""
-        low = x
-        if dropout:
-            keep, factor = dropout_mask(x, dropout)
-            low = x * keep * factor
-        update: torch.Tensor = F.linear(F.linear(low.to(self.lora_A.dtype), self.lora_A), self.lora_B)
+        seen = _drop(x, dropout)
+        low = F.linear(F.linear(seen.to(self.lora_A.dtype), self.lora_A), self.lora_B)
+        update: torch.Tensor = low * self.scale
         unchanged: torch.Tensor = self.base(x)
-        return unchanged + (update * self.scale).to(x.dtype)
+        if self.lora_magnitude_vector is not None:
+            gain = self.gain()
+            update = (gain - 1) * F.linear(seen, self.base.weight) + gain * update
+        return unchanged + update.to(x.dtype)
+
+    def gain(self) -> torch.Tensor:
+        """DoRA's factor on each output: the learned norm over the present one, shape (out,)."""
+        assert self.lora_magnitude_vector is not None
+        return self.lora_magnitude_vector / self._norm()
+
+    @torch.no_grad()
+    def _norm(self) -> torch.Tensor:
+        weight = self.base.weight.to(self.lora_A.dtype)
+        whole = torch.addmm(weight, self.lora_B, self.lora_A, alpha=self.scale)
+        norm: torch.Tensor = torch.linalg.vector_norm(whole, dim=1)
+        return norm
 
     def delta(self) -> torch.Tensor:
-        """What merging adds to the base weight, in float32, shape (out, in)."""
+        """What LoRA adds to the base weight, in float32, shape (out, in)."""
         return self.scale * (self.lora_B.float() @ self.lora_A.float())
+
+    def folded(self) -> torch.Tensor:
+        """The weight that does what base and adapter do, in float32, shape (out, in)."""
+        weight = self.base.weight.detach().float() + self.delta().detach()
+        return weight if self.lora_magnitude_vector is None else self.gain().detach()[:, None] * weight
+
+
+def _drop(x: torch.Tensor, dropout: float) -> torch.Tensor:
+    if not dropout:
+        return x
+    keep, factor = dropout_mask(x, dropout)
+    return x * keep * factor
 
 
 def add_adapters(model: torch.nn.Module, settings: Lora, seed: int) -> None:
@@ -95,17 +137,15 @@ def adapters(model: torch.nn.Module) -> dict[str, LoraLinear]:
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The trained parameters under the names that peft gives them in its files."""
-    parameters = {
-        f"{_PREFIX}{path}.lora_{part}.weight": getattr(layer, f"lora_{part}")
-        for path, layer in adapters(model).items()
-        for part in ("A", "B")
-    }
-    # A "delta" to peft too is what stands in the row's place.
-    rows = {
-        f"{_PREFIX}{path}.token_adapter.trainable_tokens_delta": layer.rows
-        for path, layer in token_rows(model).items()
-    }
-    return parameters | rows
+    found: dict[str, torch.nn.Parameter] = {}
+    for path, layer in adapters(model).items():
+        found[f"{_PREFIX}{path}.lora_A.weight"] = layer.lora_A
+        found[f"{_PREFIX}{path}.lora_B.weight"] = layer.lora_B
+        if layer.lora_magnitude_vector is not None:
+            found[f"{_PREFIX}{path}.lora_magnitude_vector"] = layer.lora_magnitude_vector
+    for path, row in token_rows(model).items():  # a "delta" to peft too is what stands in the row's place
+        found[f"{_PREFIX}{path}.token_adapter.trainable_tokens_delta"] = row.rows
+    return found
 
 
 def save_adapter(model: torch.nn.Module, settings: Lora, base: str, folder: Path) -> None:
@@ -129,6 +169,8 @@ def save_adapter(model: torch.nn.Module, settings: Lora, base: str, folder: Path
         config["trainable_token_indices"] = {
             path.rpartition(".")[2]: list(layer.ids) for path, layer in grown.items()
         }
+    config |= {"use_rslora": True} if settings.rslora else {}
+    config |= {"use_dora": True} if settings.dora else {}
     write_json(folder / CONFIG, config)
 
 
@@ -144,6 +186,8 @@ def load_adapter(model: torch.nn.Module, folder: Path) -> None:
         alpha=config["lora_alpha"],
         dropout=config["lora_dropout"],
         targets=tuple(config["target_modules"]),
+        rslora=config.get("use_rslora", False),
+        dora=config.get("use_dora", False),
     )
     add_adapters(model, settings, seed=0)
     if indices := config.get("trainable_token_indices"):

@@ -82,7 +82,7 @@ def merge(
     expected = [_logits(model, e) for e in prompts]
     progress("folding", 1, 3)
     for path, layer in adapters(model).items():
-        layer.base.weight.data += layer.delta()
+        layer.base.weight.data = layer.folded()
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, layer.base)
     fold_token_rows(model)
