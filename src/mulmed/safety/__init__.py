@@ -1,8 +1,24 @@
 """What stands around the model, never inside it: pure functions, the same whatever the model says.
 
-Before: :func:`red_flags` in what the user writes.
+Before: :func:`red_flags` in what the user writes, and the :func:`emergency_notice` shown before the first token;
+:func:`mask` takes identifiers out of the conversation, and :class:`Restorer` puts them back into the reply.
 """
 
+from mulmed.safety.masking import Masked, Restorer, Vault, mask, restore
+from mulmed.safety.notice import Numbers, disclaimer, emergency_notice, label, numbers_of
 from mulmed.safety.redflags import RedFlag, red_flags
 
-__all__ = ["RedFlag", "red_flags"]
+__all__ = [
+    "Masked",
+    "Numbers",
+    "RedFlag",
+    "Restorer",
+    "Vault",
+    "disclaimer",
+    "emergency_notice",
+    "label",
+    "mask",
+    "numbers_of",
+    "red_flags",
+    "restore",
+]
