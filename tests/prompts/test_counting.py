@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulmed.prompts import Renderer, load_template
-from mulmed.prompts.counting import TokenCounter
+from mulmed.prompts.counting import Part, TokenCounter
+from mulmed.prompts.pieces import Numbers, codes_of
 
 _PIECES = st.sampled_from(
     [
@@ -115,6 +117,43 @@ def test_stretches_are_measured_without_counting_again(counter: TokenCounter) ->
     if counter.kind is not None:  # no token has parts of two words
         end = texts[0].index(" twice")
         assert measured.between(0, [end, len(texts[0])])[0] == counter([texts[0][:end]])[0]
+
+
+@settings(max_examples=200)
+@given(texts=st.lists(_TEXTS, min_size=1, max_size=3), chosen=st.data())
+def test_stretches_put_together_are_counted_where_they_meet(
+    texts: list[str], chosen: st.DataObject, tokenizer: Any, counter: TokenCounter
+) -> None:
+    texts = [3 * text.encode("utf-8", "replace").decode() for text in texts]
+    measured = counter.measure(texts)
+    parts: list[Part] = []
+    for _ in range(chosen.draw(st.integers(1, 4))):
+        number = chosen.draw(st.integers(0, len(texts) - 1))
+        ends = st.integers(0, len(texts[number]))
+        begin, end = sorted((chosen.draw(ends), chosen.draw(ends)))
+        parts += [(number, begin, end), chosen.draw(st.sampled_from(["", "\n"]))]
+    whole = "".join(p if isinstance(p, str) else texts[p[0]][p[1] : p[2]] for p in parts)
+    assert [measured.joined(parts)] == Renderer(tokenizer, load_template("alpaca")).count_tokens([whole])
+
+
+@given(st.lists(st.lists(st.text("ab头痛 \U0001f600", min_size=1, max_size=5), min_size=1), max_size=4))
+def test_equal_pieces_have_one_number(batches: list[list[str]]) -> None:
+    numbers, seen = Numbers(), list[str]()
+    for pieces in batches:
+        begins = np.cumsum([0, *map(len, pieces)])
+        found, new = numbers.of(codes_of("".join(pieces)), begins)
+        seen += [pieces[i] for i in new]
+        assert [seen[number] for number in found] == pieces
+    assert len(set(seen)) == len(seen) == len(numbers.hashes)
+
+
+def test_numbers_stay_when_their_table_grows() -> None:
+    numbers = Numbers()
+    words = [f"{i:06}" for i in range(50_000)]
+    for k in range(0, len(words), 10_000):
+        numbers.of(codes_of("".join(words[k : k + 10_000])), np.arange(0, 60_001, 6))
+    found, new = numbers.of(codes_of("".join(words)), np.arange(0, 300_001, 6))
+    assert (found.tolist(), new.tolist()) == (list(range(50_000)), [])
 
 
 def test_a_tokenizer_that_is_set_to_cut_and_pad_counts_the_same(smollm_tokenizer: Any) -> None:

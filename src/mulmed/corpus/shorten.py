@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
-from mulmed.corpus.edits import Edit, apply
+from mulmed.corpus.edits import Edit
 from mulmed.corpus.salience import Role, importance, quantities, urgency
 from mulmed.corpus.sentences import sentence_ends
 
@@ -22,11 +22,8 @@ from mulmed.corpus.sentences import sentence_ends
 CountTokens = Callable[[Sequence[str]], list[int]]
 #: A stretch of a text.
 Span = tuple[int, int]
-#: Tokens of the neighbouring stretches of one text that end at some offsets.
-Between = Callable[[Sequence[int]], list[int]]
-_T = TypeVar("_T")
-#: A job that asks for the tokens of a text now and then.
-Counting = Generator[str, int, _T]
+#: A stretch of a text by the text's number, or a text of its own.
+Part = tuple[int, int, int] | str
 
 _WORD = re.compile(r"\S+")
 # No list is divided: of "没有药物、食物过敏" the last clause would say the contrary.
@@ -40,6 +37,8 @@ class Measured(Protocol):
 
     def between(self, number: int, ends: Sequence[int]) -> list[int]: ...
 
+    def joined(self, parts: Sequence[Part]) -> int: ...
+
 
 class _Counted:
     """The same by nothing but counting."""
@@ -50,6 +49,34 @@ class _Counted:
 
     def between(self, number: int, ends: Sequence[int]) -> list[int]:
         return self._count([self._texts[number][a:b] for a, b in pairwise([0, *ends])])
+
+    def joined(self, parts: Sequence[Part]) -> int:
+        texts = (part if isinstance(part, str) else self._texts[part[0]][part[1] : part[2]] for part in parts)
+        return self._count(["".join(texts)])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One of some texts that were measured."""
+
+    text: str
+    language: str
+    number: int
+    measured: Measured
+
+    @property
+    def size(self) -> int:
+        """Its tokens."""
+        return self.measured.sizes[self.number]
+
+    def between(self, ends: Sequence[int]) -> list[int]:
+        """Tokens of its neighbouring stretches that end at some offsets."""
+        return self.measured.between(self.number, ends)
+
+    def left_by(self, edits: Sequence[Edit]) -> list[Part]:
+        """What some deletions leave of it."""
+        bounds = [0, *(place for edit in edits for place in edit[:2]), len(self.text)]
+        return [(self.number, a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
 
 
 def measure(texts: Sequence[str], count_tokens: CountTokens) -> Measured:
@@ -63,10 +90,7 @@ def shorten(text: str, budget: int, language: str, role: Role, count_tokens: Cou
 
     Sentences too long for that give clauses; only when no clause fits is one cut in itself.
     """
-    measured = measure([text], count_tokens)
-    job = shortening(text, measured.sizes[0], partial(measured.between, 0), budget, language, role)
-    ((edits, _),) = together([job], count_tokens)
-    return edits
+    return shortening(Text(text, language, 0, measure([text], count_tokens)), budget, role)[0]
 
 
 def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int:
@@ -74,54 +98,23 @@ def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int
 
     Never inside a number with its unit.
     """
-    between = partial(measure([text], count_tokens).between, 0)
-    ((length, _),) = together([_cut(text, (0, len(text)), between, budget, language)], count_tokens)
-    return length
+    whole = Text(text, language, 0, measure([text], count_tokens))
+    return _cut(whole, (0, len(text)), budget, by_words=language != "zh")[0]
 
 
-def together(jobs: Iterable[Counting[_T]], count_tokens: CountTokens) -> list[_T]:
-    """What some jobs return, that of all of them are counted at once which texts they ask for next.
-
-    Counting many texts costs little more than counting one.
-    """
-    running = list(enumerate(jobs))
-    results: dict[int, _T] = {}
-    answers: Sequence[int | None] = [None] * len(running)
-    while running:
-        asked: list[tuple[int, Counting[_T]]] = []
-        texts: list[str] = []
-        for (i, job), answer in zip(running, answers, strict=True):
-            try:
-                texts.append(job.send(answer))  # type: ignore[arg-type]
-            except StopIteration as end:
-                results[i] = end.value
-            else:
-                asked.append((i, job))
-        running, answers = asked, count_tokens(texts) if texts else []
-    return [results[i] for i in range(len(results))]
-
-
-def shortening(
-    text: str,
-    size: int,
-    between: Between,
-    budget: int,
-    language: str,
-    role: Role,
-    *,
-    to_its_end: bool = False,
-) -> Counting[tuple[list[Edit], int]]:
-    """What :func:`shorten` returns, and how many tokens are left of the text's ``size``.
+def shortening(whole: Text, budget: int, role: Role, *, to_its_end: bool = False) -> tuple[list[Edit], int]:
+    """What :func:`shorten` returns, and how many tokens are left of the text.
 
     Args:
         to_its_end: the last sentence stays before all others, if there is room for it.
     """
-    if size <= budget:
-        return [], size
+    text = whole.text
+    if whole.size <= budget:
+        return [], whole.size
     if budget <= 0:
         return without(text, []), 0
-    spans, sizes = _units(text, between, budget, language)
-    scores = importance([text[a:b] for a, b in spans], language, role)
+    spans, sizes = _units(whole, budget)
+    scores = importance([text[a:b] for a, b in spans], whole.language, role)
     chosen: list[int] = []  # most important first
     room = budget
     order = sorted(range(len(spans)), key=lambda i: (-scores[i][0], -scores[i][1], i))
@@ -134,42 +127,43 @@ def shortening(
     # Sentences joined may be more tokens than the sum of them apart.
     while chosen:
         edits = without(text, [spans[i] for i in sorted(chosen)])
-        left = yield apply(text, edits)
+        left = whole.measured.joined(whole.left_by(edits))
         if left <= budget:
             return edits, left
         chosen.pop()
     most = max(range(len(spans)), key=lambda i: (scores[i], -i))
     start = spans[most][0]
-    kept, left = yield from _cut(text, spans[most], between, budget, language)
+    kept, left = _cut(whole, spans[most], budget, by_words=whole.language != "zh")
     return without(text, [(start, start + kept)] if kept else []), left
 
 
-def _cut(text: str, span: Span, between: Between, budget: int, language: str) -> Counting[tuple[int, int]]:
+def _cut(whole: Text, span: Span, budget: int, *, by_words: bool) -> tuple[int, int]:
     """Length of the longest beginning of a stretch of a text within a budget, and its size."""
     start, stop = span
-    by_words = language != "zh"
+    text = whole.text
     words = (match.end() for match in _WORD.finditer(text, start, stop))
     ends = _outside(words if by_words else range(start + 1, stop + 1), text)
-    _, *sizes = between([start, *ends])
+    _, *sizes = whole.between([start, *ends])
     totals = list(accumulate(sizes))
     room = budget
     while (fit := bisect_right(totals, room)) > 0:
         # Apart from what follows it, it may be more.
-        size = yield text[start : ends[fit - 1]]
+        size = whole.measured.joined([(whole.number, start, ends[fit - 1])])
         if size <= budget:
             return ends[fit - 1] - start, size
         room = min(totals[fit - 1] - 1, room - (size - budget))
     # One long word: a link, or a text without spaces.
-    return (yield from _cut(text, span, between, budget, "zh")) if by_words else (0, 0)
+    return _cut(whole, span, budget, by_words=False) if by_words else (0, 0)
 
 
-def _units(text: str, between: Between, budget: int, language: str) -> tuple[list[Span], list[int]]:
+def _units(whole: Text, budget: int) -> tuple[list[Span], list[int]]:
     """Sentences with their sizes, those that would take half the room for themselves divided into clauses."""
-    ends = sentence_ends(text, language)
+    text = whole.text
+    ends = sentence_ends(text, whole.language)
     # No other end of a sentence stands inside a number with its unit.
     if "\n" in text:
         ends = _outside(ends, text)
-    sizes = between(ends)
+    sizes = whole.between(ends)
     if max(sizes) * 2 > budget:
         clauses = [
             start + clause.end()
@@ -178,7 +172,7 @@ def _units(text: str, between: Between, budget: int, language: str) -> tuple[lis
             for clause in _CLAUSE_END.finditer(text[start:end])
         ]
         ends = sorted({*_outside(clauses, text), *ends})
-        sizes = between(ends)
+        sizes = whole.between(ends)
     return list(pairwise([0, *ends])), sizes
 
 
@@ -196,19 +190,19 @@ class Telling(NamedTuple):
     size: int
 
 
-def tellings(text: str, between: Between, language: str) -> list[Telling]:
+def tellings(whole: Text) -> list[Telling]:
     """Sentences of a text in which a patient tells of an allergy, a drug, a dose, or of what there is not.
 
     Whole ones: "no allergy to drugs, foods" may not become "allergy to foods".
     """
-    ends = sentence_ends(text, language)
+    ends = sentence_ends(whole.text, whole.language)
     spans = list(pairwise([0, *ends]))
-    ranks = [urgency(text[a:b], language) for a, b in spans]
+    ranks = [urgency(whole.text[a:b], whole.language) for a, b in spans]
     if not any(rank is not None for rank in ranks):
         return []
     return [
         Telling(span, rank, size)
-        for span, rank, size in zip(spans, ranks, between(ends), strict=True)
+        for span, rank, size in zip(spans, ranks, whole.between(ends), strict=True)
         if rank is not None
     ]
 

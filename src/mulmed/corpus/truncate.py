@@ -13,23 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 
 from mulmed.corpus.edits import Edit, apply
 from mulmed.corpus.record import Record, Turn
 from mulmed.corpus.salience import Role, mentions, signs
+from mulmed.corpus.shorten import CountTokens as CountTokens
 from mulmed.corpus.shorten import (
-    Between,
-    Counting,
+    Part,
     Telling,
+    Text,
     measure,
     shortening,
     tellings,
-    together,
     without,
 )
-from mulmed.corpus.shorten import CountTokens as CountTokens
 from mulmed.corpus.stage import Finding, Outcome, findings_of
 from mulmed.errors import MulmedError
 
@@ -111,45 +109,53 @@ def truncate_records(
     measured = measure(texts, count_tokens)
     counts = _grouped([records[i] for i in maybe], measured.sizes)
     outcomes = [Outcome(record) for record in records]
-    jobs, long, position = [], [], 0
-    for i, tokens in zip(maybe, counts, strict=True):
-        if not _fits(records[i], tokens, rooms[i]):
-            stretches = [partial(measured.between, position + k) for k in range(len(tokens))]
-            jobs.append(_fitted(records[i], tokens, stretches, rooms[i]))
-            long.append((i, tokens, stretches))
-        position += len(tokens)
-    shortened = 0
+    position = shortened = 0
     seen: dict[str, list[int]] = {"before": [], "kept": [], "cut at the right": []}
-    for (i, tokens, stretches), outcome in zip(long, together(jobs, count_tokens), strict=True):
-        outcomes[i] = outcome
-        if outcome.record is not None and outcome.findings:
-            language, given, left = records[i].language, _read(records[i]), _read(outcome.record)
-            whole, end = _cut_at_the_right(records[i], tokens, stretches, rooms[i])
-            cut_short = [*given[:whole], *(text[:end] for text in given[whole : whole + 1])]
-            found = {text: signs(text, language) for text in {*given, *left, *cut_short}}
-            for when, texts in (("before", given), ("kept", left), ("cut at the right", cut_short)):
-                for text in texts:
-                    seen[when] += found[text]
-            shortened += 1
+    for i, tokens in zip(maybe, counts, strict=True):
+        record, room = records[i], rooms[i]
+        if not _fits(record, tokens, room):
+            given = [
+                Text(text, record.language, position + k, measured) for k, text in enumerate(_texts(record))
+            ]
+            outcomes[i] = _fitted(record, given, room)
+            if (left := outcomes[i].record) is not None and outcomes[i].findings:
+                _count(seen, given, left, room)
+                shortened += 1
+        position += len(tokens)
     survived = {f"{kind} {when}": n for when in seen for kind, n in mentions(seen[when]).items()}
     return Truncated(outcomes, survived | {"records": shortened})
 
 
-def _cut_at_the_right(
-    record: Record, tokens: Sequence[int], stretches: Sequence[Between], room: _Room
-) -> tuple[int, int]:
+def _count(seen: Mapping[str, list[int]], texts: Sequence[Text], left: Record, room: _Room) -> None:
+    """Add the signs of a record's texts, of what is left of it, and of it cut at the right."""
+    read = texts[:-1] if left.split == "test" else texts
+    language = left.language
+    whole, end = _cut_at_the_right(read, room)
+    given = [one.text for one in read]
+    versions = {
+        "before": given,
+        "kept": _read(left),
+        "cut at the right": [*given[:whole], *(text[:end] for text in given[whole : whole + 1])],
+    }
+    found = {text: signs(text, language) for text in {text for some in versions.values() for text in some}}
+    for when, some in versions.items():
+        for text in some:
+            seen[when] += found[text]
+
+
+def _cut_at_the_right(texts: Sequence[Text], room: _Room) -> tuple[int, int]:
     """What the published code keeps: how many texts whole, and how many characters of the next, which is right
     to within a few words."""
     left = room.for_texts(1)
-    texts = _read(record)
-    for i, (text, size) in enumerate(zip(texts, tokens, strict=False)):
+    for i, whole in enumerate(texts):
         if i > 1 and i % 2:
             left -= room.later
+        text, size = whole.text, whole.size
         if size > left:
             if left <= 0:
                 return i, 0
             end = len(text) * left // size
-            (taken,) = stretches[i]([end])
+            (taken,) = whole.between([end])
             if taken > left:
                 end = end * left // taken
             else:
@@ -182,114 +188,120 @@ def _fits(record: Record, tokens: Sequence[int], room: _Room) -> bool:
     return sum(tokens[: -1 if record.split == "test" else None]) <= room.for_texts(len(record.turns) // 2)
 
 
-def _fitted(
-    record: Record, tokens: Sequence[int], stretches: Sequence[Between], room: _Room
-) -> Counting[Outcome]:
-    """A record that is too long, shortened. ``tokens`` and ``stretches``: of its context, of each turn."""
+def _fitted(record: Record, texts: Sequence[Text], room: _Room) -> Outcome:
+    """A record that is too long, shortened. ``texts``: its context, each turn."""
     rounds = len(record.turns) // 2
-    must_fit = [*tokens[:-1], 0] if record.split == "test" else tokens
+    must_fit = [text.size for text in texts]
+    if record.split == "test":
+        must_fit[-1] = 0
     later = sum(must_fit[1:])  # tokens of the rounds after the first one kept
     told: list[_Told] = []  # in the rounds that go, but the first
     for first in range(rounds):
         if first > 1:
             number = 2 * first - 2
-            text, between = record.turns[number].text, stretches[number + 1]
-            told += [_Told(number, telling) for telling in tellings(text, between, record.language)]
+            told += [_Told(number, telling) for telling in tellings(texts[number + 1])]
         asked, answered = must_fit[2 * first + 1 : 2 * first + 3]
         later -= asked + answered
         budget = room.for_texts(rounds - first)
         carried, for_carried = _most_pressing(told, int(budget * _TELLINGS_SHARE))
         share = min(int(budget * _DESCRIPTION_SHARE), int(budget * _BEFORE_SHARE) - for_carried)
-        reserved = for_carried + min(tokens[1] + _JOINED, share) if first else 0
+        reserved = for_carried + min(texts[1].size + _JOINED, share) if first else 0
         left = budget - later - reserved
         is_last = first == rounds - 1
-        least = tokens[0] + min(asked + answered, int(budget * _ROUND_SHARE))
+        least = must_fit[0] + min(asked + answered, int(budget * _ROUND_SHARE))
         if left < least and not is_last:
             continue
         whole = replace(record, turns=record.turns[2 * first :]) if first else record
-        kept, sizes, findings = whole, [tokens[0], asked, answered], list[Finding]()
+        here = [texts[0], *texts[2 * first + 1 : 2 * first + 3]]
+        sizes = [must_fit[0], asked, answered]
+        kept = _Kept(whole, here[1].left_by([]), sizes)
+        findings: list[Finding] = []
         if sum(sizes) > left:
             share = share if rounds > 1 and not first else int(left * _QUESTION_SHARE)
-            here = [stretches[0], *stretches[2 * first + 1 : 2 * first + 3]]
-            kept, sizes, findings = yield from _round_shortened(whole, sizes, here, 2 * first, left, share)
-            empty = not all(turn.text for turn in kept.turns)
-            if not is_last and (empty or kept.answer_cut > record.answer_cut):
+            kept, findings = _round_shortened(whole, here, sizes, 2 * first, left, share)
+            empty = not all(turn.text for turn in kept.record.turns)
+            if not is_last and (empty or kept.record.answer_cut > record.answer_cut):
                 continue
             if empty and reserved:
-                sizes, left = [tokens[0], asked, answered], left + reserved
+                left += reserved
                 share = int(left * _QUESTION_SHARE)
-                kept, sizes, findings = yield from _round_shortened(
-                    whole, sizes, here, 2 * first, left, share
-                )
+                kept, findings = _round_shortened(whole, here, sizes, 2 * first, left, share)
         if first:
-            dropped = record.turns[: 2 * first]
-            left = budget - later - sum(sizes)
-            kept, size, rest = yield from _with_told(kept, dropped, carried, sizes[1], left)
-            left -= size - sizes[1]
-            kept, rest[0] = yield from _with_description(
-                kept, dropped[0], stretches[1], (tokens[1], size), left
-            )
-            findings = [*_gone(dropped, rest), *findings]
-        return Outcome(kept, tuple(findings))
+            left = budget - later - sum(kept.sizes)
+            kept, left, rest = _with_told(kept, texts[1:], carried, left)
+            kept, rest[0] = _with_description(kept, texts[1], left)
+            findings = [*_gone(record.turns[: 2 * first], rest), *findings]
+        return Outcome(kept.record, tuple(findings))
     raise AssertionError("a record without a round")
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of a record.
+
+    Attributes:
+        asked: what its first question is made of.
+        sizes: tokens of its context, first question and first answer (0 if that need not fit).
+    """
+
+    record: Record
+    asked: list[Part]
+    sizes: list[int]
+
+    def asking(self, text: str, asked: list[Part], size: int) -> _Kept:
+        """The same with another first question."""
+        context, _, answer = self.sizes
+        record = replace(self.record, turns=(Turn("user", text), *self.record.turns[1:]))
+        return _Kept(record, asked, [context, size, answer])
+
+
 def _round_shortened(
-    record: Record,
-    sizes: Sequence[int],
-    stretches: Sequence[Between],
-    number: int,
-    budget: int,
-    share: int,
-) -> Counting[tuple[Record, list[int], list[Finding]]]:
+    record: Record, texts: Sequence[Text], sizes: Sequence[int], number: int, budget: int, share: int
+) -> tuple[_Kept, list[Finding]]:
     """A record with its first round shortened: first the question, then the answer.
 
     Args:
-        sizes, stretches: tokens of context, question and answer (0 if it need not fit).
+        texts: context, question and answer.
+        sizes: tokens of them (0 if it need not fit).
         number: which turn of the record as given its question was.
         budget: tokens that context, question and answer may have.
         share: how many of them the answer may not take from context and question.
 
     Returns:
-        The record (``answer_cut``: the end of the shortened answer has gone), its ``sizes``, what was done.
+        The record (``answer_cut``: the end of the shortened answer has gone), what was done.
     """
-    question, answer = record.turns[:2]
-    context, language = record.context, record.language
     findings: list[Finding] = []
 
-    def change(text: str, part: int, budget: int, field: str, role: Role) -> Counting[tuple[str, int, bool]]:
-        """The text within a budget, its size, and whether its end has gone."""
+    def change(part: int, budget: int, field: str, role: Role) -> tuple[Sequence[Edit], int, bool]:
+        """Deletions that leave a text within a budget, its size, and whether its end has gone."""
         if sizes[part] <= budget:
-            return text, sizes[part], False
+            return [], sizes[part], False
         rule = "answer shortened" if role == "answer" else "question shortened"
         # An answer that others follow ends where the doctor ended it.
         followed = role == "answer" and len(record.turns) > 2
-        shorter, left = yield from shortening(
-            text, sizes[part], stretches[part], budget, language, role, to_its_end=followed
-        )
+        shorter, left = shortening(texts[part], budget, role, to_its_end=followed)
+        text = texts[part].text
         edits = [e._replace(rule=rule) for e in shorter]
         findings.extend(findings_of(field, text, edits))
         *_, end = edits
-        return apply(text, edits), left, end.end == len(text) and bool(text[end.start :].strip())
+        return edits, left, end.end == len(text) and bool(text[end.start :].strip())
 
     context_size, asked, answered = sizes
     left = max(budget - answered, min(context_size + asked, share))
     role: Role = "abstract" if record.task == "summary" else "question"
-    if context and context_size + asked > left:
-        context, context_size, _ = yield from change(
-            context, 0, left - min(asked, left // 2), "context", role
-        )
-    text, asked, _ = yield from change(question.text, 1, left - context_size, f"turns[{number}]", role)
-    reply, answered, cut_off = yield from change(
-        answer.text, 2, budget - context_size - asked, f"turns[{number + 1}]", "answer"
-    )
+    edits: list[Sequence[Edit]] = [(), (), ()]
+    if record.context and context_size + asked > left:
+        edits[0], context_size, _ = change(0, left - min(asked, left // 2), "context", role)
+    edits[1], asked, _ = change(1, left - context_size, f"turns[{number}]", role)
+    edits[2], answered, cut_off = change(2, budget - context_size - asked, f"turns[{number + 1}]", "answer")
+    context, text, reply = (apply(one.text, some) for one, some in zip(texts, edits, strict=True))
     shorter = replace(
         record,
         context=context,
         turns=(Turn("user", text), Turn("assistant", reply), *record.turns[2:]),
         answer_cut=record.answer_cut or cut_off,
     )
-    return shorter, [context_size, asked, answered], findings
+    return _Kept(shorter, texts[1].left_by(edits[1]), [context_size, asked, answered]), findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,60 +324,59 @@ def _most_pressing(told: Sequence[_Told], room: int) -> tuple[list[_Told], int]:
 
 
 def _with_told(
-    record: Record, dropped: Sequence[Turn], carried: Sequence[_Told], size: int, left: int
-) -> Counting[tuple[Record, int, dict[int, list[Edit] | None]]]:
+    kept: _Kept, turns: Sequence[Text], carried: Sequence[_Told], left: int
+) -> tuple[_Kept, int, dict[int, list[Edit] | None]]:
     """A dialogue whose first question begins with sentences of the turns that went before, in their order.
 
     Args:
+        turns: all of the record's as given.
         carried: the sentences, the most pressing first; the last of them stay out where room is short.
-        size: tokens of the first question left.
         left: tokens that may still be added.
 
     Returns:
-        The record, the tokens of its first question, of each turn carried on what of it went.
+        What is kept, the tokens that may then be added, of each turn carried on what of it went.
     """
     chosen = list(carried)
     while chosen:
         spans: dict[int, list[tuple[int, int]]] = {}
         for turn, telling in sorted((one.turn, one.telling) for one in chosen):
             spans.setdefault(turn, []).append(telling.span)
-        rest: dict[int, list[Edit] | None] = {i: without(dropped[i].text, kept) for i, kept in spans.items()}
-        lines = [apply(dropped[i].text, edits or ()) for i, edits in rest.items()]
-        text = "\n".join([*lines, record.turns[0].text])
-        grown = yield text
-        if grown <= size + left:
-            return replace(record, turns=(Turn("user", text), *record.turns[1:])), grown, rest
+        rest: dict[int, list[Edit] | None] = {i: without(turns[i].text, some) for i, some in spans.items()}
+        lines = [apply(turns[i].text, edits or ()) for i, edits in rest.items()]
+        parts = [part for i, edits in rest.items() for part in (*turns[i].left_by(edits or ()), "\n")]
+        asked = [*parts, *kept.asked]
+        grown = turns[0].measured.joined(asked)
+        more = grown - kept.sizes[1]
+        if more <= left:
+            text = "\n".join([*lines, kept.record.turns[0].text])
+            return kept.asking(text, asked, grown), left - more, rest
         chosen.pop()
-    return record, size, {}
+    return kept, left, {}
 
 
-def _with_description(
-    record: Record, first: Turn, between: Between, sizes: tuple[int, int], left: int
-) -> Counting[tuple[Record, list[Edit] | None]]:
+def _with_description(kept: _Kept, first: Text, left: int) -> tuple[_Kept, list[Edit] | None]:
     """A dialogue whose first question begins with as much of what was told first as there is room for.
 
     Args:
-        first: the turn that told it; ``between``: of that.
-        sizes: tokens of what was told first, and of the first question left.
+        first: the turn that told it.
         left: tokens that may still be added.
 
     Returns:
-        The record, and what went of the turn (``None``: all of it).
+        What is kept, and what went of the turn (``None``: all of it).
     """
-    description, question = first.text, record.turns[0].text
-    budget, left = sizes[1] + left, left - _JOINED
+    budget, left = kept.sizes[1] + left, left - _JOINED
     while left > 0:
-        edits, _ = yield from shortening(description, sizes[0], between, left, record.language, "question")
-        told = apply(description, edits)
+        edits, _ = shortening(first, left, "question")
+        told = apply(first.text, edits)
         if not told.strip():
             break
-        text = f"{told}\n{question}"
-        size = yield text
+        asked = [*first.left_by(edits), "\n", *kept.asked]
+        size = first.measured.joined(asked)
         excess = size - budget
         if excess <= 0:
-            return replace(record, turns=(Turn("user", text), *record.turns[1:])), edits
+            return kept.asking(f"{told}\n{kept.record.turns[0].text}", asked, size), edits
         left -= excess
-    return record, None
+    return kept, None
 
 
 def _gone(dropped: Sequence[Turn], rest: Mapping[int, list[Edit] | None]) -> Iterator[Finding]:

@@ -13,40 +13,58 @@ to hold, the tokenizer counts the whole text.
 
 from __future__ import annotations
 
-import json
 import operator
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import AddedToken, Tokenizer
-from tokenizers.models import BPE
+from tokenizers import Tokenizer
 
-_SPACE = "▁"
-#: Marks where a text may be divided.
-_MARK = "\0"
-#: Spaces that begin a word, where some do not: of byte-level BPE, of BPE with a sign for the space.
-_BEFORE_WORD, _SINGLE_SPACE = re.compile(r" (?=\S)"), re.compile(r"(?<! ) (?! )")
-_AWKWARD = re.compile(r" \s")
+from mulmed.prompts.division import (
+    PLANE,
+    SPACE,
+    copy_of,
+    hashed,
+    joined_pairs,
+    kind_of,
+    most_tokens,
+    phrases,
+)
+from mulmed.prompts.pieces import Codes, Numbers, Places, codes_of
+
+#: Before spaces that begin a word, where some do not: of byte-level BPE, of BPE with a sign for the space.
+_BEFORE_WORD, _SINGLE_SPACE = re.compile(r"(?= \S)"), re.compile(r"(?<! )(?= (?! ))")
+#: By code point, whether a character is white space; none is beyond.
+_WHITE = np.array([chr(code).isspace() for code in range(0x3002)])
 #: A text with fewer characters a space than this is divided into words, which repeat; others into pieces.
 _LONG_WORDS = 16
 #: Words and pieces remembered at most; a few tens of megabytes.
 _REMEMBERED = 300_000
-#: Pairs of characters are looked up by so many bits of a hash; two that share them are only counted together.
-_HASH_BITS = 22
-#: Tokens of several words that a vocabulary may have, if pieces are to be shorter than texts.
-_FEW = 16
-#: Characters from here on have four bytes, and as many tokens at most.
-_PLANE = 0x10000
 
-#: Number of a text, pieces it begins with, words that follow them with a space before each.
-_Divided = tuple[int, Sequence[str], Sequence[str]]
-_Codes = npt.NDArray[np.uint32]
+#: Characters of texts whose pieces are numbered at once: their arrays fit the processor's cache.
+_AT_ONCE = 1 << 16
+
+_Marks = npt.NDArray[np.bool_]
+#: A stretch of a text by its number, or a text of its own.
+Part = tuple[int, int, int] | str
+
+
+@dataclass(frozen=True, slots=True)
+class _Portion:
+    """Some texts, one after another, in pieces.
+
+    Attributes:
+        begins: where each piece begins, and the end of the last.
+        totals: tokens of the pieces before each of them, and of all.
+    """
+
+    begins: Places
+    totals: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +77,10 @@ class Measured:
 
     sizes: list[int]
     _texts: Sequence[str]
-    _parts: Sequence[Sequence[int]]  # tokens of each piece of each text; of none where it was counted whole
-    _marked: Mapping[int, str]  # texts with marks between their pieces; others are divided before each space
-    _before: int  # characters put before the marked ones
-    _tokenizer: Tokenizer
+    #: Of each text its portion, where in it the text begins, its first piece and the first of the next; of a
+    #: text that was counted whole nothing.
+    _places: Sequence[tuple[_Portion, int, int, int] | None]
+    _counter: TokenCounter
 
     def between(self, number: int, ends: Sequence[int]) -> list[int]:
         """Tokens of the neighbouring stretches of a text that end at some offsets, in order.
@@ -70,20 +88,54 @@ class Measured:
         A piece on both sides of an end belongs to the second. If the last end is the text's, the sum is the
         text's size; some of the stretches put together may have a little more or less.
         """
-        text, parts = self._texts[number], self._parts[number]
-        totals = [0, *accumulate(parts)]
-        if number in self._marked:
-            pieces = list(accumulate(map(len, self._marked[number].split(_MARK)), initial=-self._before))
-            upto = [totals[bisect_right(pieces, end, 1) - 1] for end in ends]
-        elif parts:
-            # A piece ends before each space: at an end of a stretch, if a space follows that.
-            spaces = accumulate(text.count(" ", start + 1, end + 1) for start, end in pairwise([-1, *ends]))
-            upto = [totals[-1 if end == len(text) else n] for n, end in zip(spaces, ends, strict=True)]
+        if (place := self._places[number]) is None:
+            upto = [0, *self._counter.upto(self._texts[number], ends)]
         else:
-            encoding = self._tokenizer.encode(text, add_special_tokens=False)
-            starts = [start for start, _ in encoding.offsets]
-            upto = [bisect_left(starts, end) for end in ends]
-        return list(map(operator.sub, upto, [0, *upto]))
+            portion, start, first, last = place
+            whole = np.searchsorted(
+                portion.begins[first + 1 : last + 1], np.array(ends, np.int64) + start, "right"
+            )
+            totals = portion.totals[first:]
+            upto = [int(totals[0]), *totals[whole].tolist()]
+        return list(map(operator.sub, upto[1:], upto))
+
+    def joined(self, parts: Sequence[Part]) -> int:
+        """Tokens of some stretches of the texts put together, with other texts between them.
+
+        Only what is new where two of them meet is counted: a piece on each side, and what the cut left of others.
+        """
+        total, seams = 0, list[str]()
+        seam = self._counter.before
+        for part in parts:
+            if isinstance(part, str):
+                seam += part
+                continue
+            number, begin, end = part
+            if (place := self._places[number]) is None:
+                return self._whole(parts)
+            portion, start, first, last = place
+            begins = portion.begins
+            low, high = np.searchsorted(begins[first : last + 1], (begin + start, end + start + 1)) + first
+            high -= 1  # the piece that the end is in, or that begins there
+            text = self._texts[number]
+            if high - low < _ON_BOTH_SIDES:
+                seam += text[begin:end]
+                continue
+            seams.append(seam + text[begin : begins[low + 1] - start])
+            total += portion.totals[high - 1] - portion.totals[low + 1]
+            seam = text[begins[high - 1] - start : end]
+        if not seams and seam == self._counter.before:  # nothing at all
+            return 0
+        more = self._counter.apart([*seams, seam])
+        return self._whole(parts) if more is None else int(total) + more
+
+    def _whole(self, parts: Sequence[Part]) -> int:
+        texts = (part if isinstance(part, str) else self._texts[part[0]][part[1] : part[2]] for part in parts)
+        return self._counter(["".join(texts)])[0]
+
+
+#: Pieces of a stretch: one that begins it, one that ends it, one between them.
+_ON_BOTH_SIDES = 3
 
 
 class TokenCounter:
@@ -103,36 +155,41 @@ class TokenCounter:
         backend = tokenizer.backend_tokenizer
         added = list(backend.get_added_tokens_decoder().values())
         # A copy that shares the vocabulary: the one given may be set to cut or to pad at any time.
-        self._tokenizer = self._by_piece = _copy(backend, backend.normalizer, added)
-        self.kind = _kind(backend, added)
-        self._whole: tuple[str, ...] = (_MARK,)  # texts that hold one of these are counted whole
-        self._before = ""
+        self._tokenizer = self._by_piece = copy_of(backend, backend.normalizer, added)
+        self.kind = kind_of(backend, added)
+        self._whole: tuple[str, ...] = ("\0",)  # texts that hold one of these are counted whole
+        self.before = ""
         contents = [token.content for token in added]
         if self.kind == "bytes":
             self._whole += tuple(contents)  # they are taken out before the rest is split
         elif self.kind is not None:
             vocabulary = list(backend.get_vocab(with_added_tokens=False))
-            self._whole += (_SPACE, *_phrases(vocabulary))
+            self._whole += (SPACE, *phrases(vocabulary))
             if self.kind == "prepended":
                 # The space is put before what follows each of them, and would be before each piece.
                 self._whole += tuple(contents)
-                self._before = " "
-                self._by_piece = _copy(backend, backend.normalizer[1], added)
-            self._joined = _joined([*vocabulary, *contents])
-            self._most = _most(vocabulary)
-        self._pieces: dict[str, int] = {}  # piece, or word at the beginning of a text -> tokens
-        self._words: dict[str, int] = {}  # word -> tokens with the space before it
+                self.before = " "
+                self._by_piece = copy_of(backend, backend.normalizer[1], added)
+            self._joined = joined_pairs([*vocabulary, *contents])
+            self._most = most_tokens(vocabulary)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._numbers = Numbers()
+        self._tokens = np.zeros(0, np.int64)  # of each piece, by its number
+        self._seams: dict[str, int] = {}  # piece -> tokens
 
     def __getstate__(self) -> dict[str, Any]:
         by_piece = None if self._by_piece is self._tokenizer else self._by_piece.to_str()
-        serialized = {"_tokenizer": self._tokenizer.to_str(), "_by_piece": by_piece}
-        return self.__dict__ | {"_pieces": {}, "_words": {}} | serialized
+        state = {k: v for k, v in self.__dict__.items() if k not in ("_numbers", "_tokens", "_seams")}
+        return state | {"_tokenizer": self._tokenizer.to_str(), "_by_piece": by_piece}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._tokenizer = self._by_piece = Tokenizer.from_str(state["_tokenizer"])
         if state["_by_piece"] is not None:
             self._by_piece = Tokenizer.from_str(state["_by_piece"])
+        self._forget()
 
     def __call__(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
@@ -145,15 +202,15 @@ class TokenCounter:
         """
         if self.kind is None:
             return self(texts)
-        before = len(self._before)
+        before = len(self.before)
         sizes = [before + len(text) for text in texts]
         other = [i for i, text in enumerate(texts) if not text.isascii()]
         if self.kind == "bytes":
             for i in other:
                 sizes[i] = len(texts[i].encode("utf-8", "surrogatepass"))
         elif other:
-            codes = _codes("".join([texts[i] for i in other]))
-            most = np.where(codes < _PLANE, self._most[codes & np.uint32(_PLANE - 1)], np.uint8(4))
+            codes = codes_of("".join([texts[i] for i in other]))
+            most = np.where(codes < PLANE, self._most[codes & np.uint32(PLANE - 1)], np.uint8(4))
             starts = np.cumsum([0, *(len(texts[i]) for i in other[:-1])])
             for i, size in zip(other, np.add.reduceat(most, starts, dtype=np.int64).tolist(), strict=True):
                 sizes[i] = before + size
@@ -161,150 +218,128 @@ class TokenCounter:
 
     def measure(self, texts: Sequence[str]) -> Measured:
         """The sizes of the texts, and of stretches of them."""
-        if len(self._pieces) + len(self._words) > _REMEMBERED:
-            self._pieces.clear()
-            self._words.clear()
+        if len(self._numbers.hashes) > _REMEMBERED:
+            self._forget()
         everything = "\n".join(texts)
         held = [literal for literal in self._whole if literal in everything]
-        whole, in_pieces, marked = list[int](), list[int](), dict[int, str]()
-        parts: list[Sequence[int]] = [()] * len(texts)
-        unknown: list[_Divided] = []
-        piece, word = self._pieces.__getitem__, self._words.__getitem__
+        sizes = [0] * len(texts)
+        places: list[tuple[_Portion, int, int, int] | None] = [None] * len(texts)
+        whole, in_words, in_pieces = list[int](), list[int](), list[int]()
         for i, text in enumerate(texts):
-            if not text:
-                continue
-            if self.kind is None or (held and any(literal in text for literal in held)):
-                whole.append(i)
-            elif self.kind != "bytes" and len(text) >= _LONG_WORDS * (text.count(" ") + 1):
-                # Words repeat where spaces part them; elsewhere (Chinese) only pieces do.
-                in_pieces.append(i)
-            elif self._is_awkward(text):
-                begins_word = _BEFORE_WORD if self.kind == "bytes" else _SINGLE_SPACE
-                marked[i] = begins_word.sub(f"{_MARK} ", self._before + text)
-            else:
-                words: Sequence[str] = text.split(" ")
-                first, words = ([], words) if self._before else (words[:1], words[1:])
-                try:
-                    parts[i] = [*map(piece, first), *map(word, words)]
-                except KeyError:
-                    unknown.append((i, first, words))
-        marked.update(
-            zip(in_pieces, self._in_pieces([self._before + texts[i] for i in in_pieces]), strict=True)
-        )
-        for i, text in marked.items():
-            pieces = text.split(_MARK)
-            try:
-                parts[i] = [*map(piece, pieces)]
-            except KeyError:
-                unknown.append((i, pieces, []))
-        self._learn(unknown)
-        for i, first, words in unknown:
-            parts[i] = [*map(piece, first), *map(word, words)]
-        totals = list(map(sum, parts))
+            if text:
+                if self.kind is None or (held and any(literal in text for literal in held)):
+                    whole.append(i)
+                elif self.kind != "bytes" and len(text) >= _LONG_WORDS * (text.count(" ") + 1):
+                    # Words repeat where spaces part them; elsewhere (Chinese) only pieces do.
+                    in_pieces.append(i)
+                else:
+                    in_words.append(i)
+        for begin, some in ((self._words, in_words), (self._unjoined, in_pieces)):
+            for portion in _portions(some, texts):
+                self._divide([texts[i] for i in portion], begin, portion, sizes, places)
         for i, size in zip(whole, self._count(self._tokenizer, [texts[i] for i in whole]), strict=True):
-            totals[i] = size
-        return Measured(totals, texts, parts, marked, len(self._before), self._tokenizer)
+            sizes[i] = size
+        return Measured(sizes, texts, places, self)
 
-    def _learn(self, divided: Sequence[_Divided]) -> None:
-        pieces = {p for _, pieces, _ in divided for p in pieces} - self._pieces.keys()
-        self._pieces.update(zip(pieces, self._count(self._by_piece, pieces), strict=True))
-        words = {w for _, _, words in divided for w in words} - self._words.keys()
-        self._words.update(zip(words, self._count(self._by_piece, [f" {w}" for w in words]), strict=True))
+    def _divide(
+        self,
+        texts: Sequence[str],
+        begin: Callable[[Codes, Places], _Marks],
+        numbers: Sequence[int],
+        sizes: list[int],
+        places: list[tuple[_Portion, int, int, int] | None],
+    ) -> None:
+        """Some texts in pieces: their sizes and places go where their numbers say."""
+        before = self.before
+        joined = before + before.join(texts) if before else "".join(texts)
+        codes = codes_of(joined)
+        starts = np.cumsum([0, *(len(before) + len(text) for text in texts)])
+        marks = np.append(begin(codes, starts), True)
+        marks[starts] = True
+        begins = np.flatnonzero(marks)
+        pieces, new = self._numbers.of(codes, begins)
+        if len(new):
+            a, b = begins[new].tolist(), begins[new + 1].tolist()
+            tokens = self._count(self._by_piece, [joined[i:k] for i, k in zip(a, b, strict=True)])
+            self._tokens = np.append(self._tokens, tokens)
+        totals = np.zeros(len(begins), np.int64)
+        np.cumsum(self._tokens[pieces], out=totals[1:])
+        portion = _Portion(begins, totals)
+        firsts = np.searchsorted(begins, starts)
+        of_texts = np.diff(totals[firsts]).tolist()
+        bounds = firsts.tolist()
+        for k, (number, start) in enumerate(zip(numbers, starts.tolist(), strict=False)):
+            sizes[number] = of_texts[k]
+            places[number] = portion, start + len(before), bounds[k], bounds[k + 1]
 
-    def _is_awkward(self, text: str) -> bool:
-        """Whether not every space begins a word."""
+    def _words(self, codes: Codes, starts: Places) -> _Marks:
+        """Of each character, whether it is a space that begins a word, wherever the text around it may be.
+
+        Args:
+            starts: where texts begin, and the end of the last.
+        """
+        spaces: _Marks = codes == ord(" ")
         if self.kind == "bytes":
-            return text[-1] == " " or _AWKWARD.search(text) is not None
-        return "  " in text or bool(self._before and text[:1] == " ")
+            odd = _WHITE[np.minimum(codes, len(_WHITE) - 1)]
+            followed: _Marks = np.append(odd[1:], False)
+            followed[starts[1:] - 1] = True  # at the end of a text it begins none
+            spaces &= ~followed
+            return spaces
+        double = spaces[1:] & spaces[:-1]
+        double[starts[1:-1] - 1] = False
+        spaces[1:] &= ~double
+        spaces[:-1] &= ~double
+        return spaces
 
-    def _in_pieces(self, texts: Sequence[str]) -> list[str]:
-        """The texts with a mark between any two characters that are never joined."""
-        codes = _codes("".join(texts))
-        if not len(codes):
-            return list(texts)
-        signs = np.where(codes == ord(" "), np.uint32(ord(_SPACE)), codes)
-        marks = np.flatnonzero(~self._joined[_hashed(signs[:-1], signs[1:])]) + 1
-        ends = np.cumsum([len(text) for text in texts])
-        marks = marks[~np.isin(marks, ends)]
-        joined = np.insert(codes, marks, 0).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-        ends += np.searchsorted(marks, ends)
-        return [joined[a:b] for a, b in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+    def _unjoined(self, codes: Codes, _: Places | None = None) -> _Marks:
+        """Of each character, whether it is never joined with the one before it."""
+        signs = np.where(codes == ord(" "), np.uint32(ord(SPACE)), codes)
+        marks = np.empty(len(codes), np.bool_)
+        marks[0] = True
+        np.logical_not(self._joined[hashed(signs[:-1], signs[1:])], out=marks[1:])
+        return marks
+
+    def upto(self, text: str, ends: Sequence[int]) -> list[int]:
+        """How many tokens of a text begin before each of some offsets."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        starts = [start for start, _ in encoding.offsets]
+        return [bisect_left(starts, end) for end in ends]
+
+    def apart(self, texts: Sequence[str]) -> int | None:
+        """Tokens of texts that begin and end where nothing is joined, together; ``None``: that is not known of them.
+
+        Only for texts that were measured in pieces, and stretches of such.
+        """
+        pieces = list[str]()
+        for text in texts:
+            if any(literal in text for literal in self._whole):
+                return None
+            for word in (_BEFORE_WORD if self.kind == "bytes" else _SINGLE_SPACE).split(text):
+                pieces += [word] if self.kind == "bytes" or word.isascii() else self._in_pieces(word)
+        known = self._seams
+        if missing := {piece for piece in pieces if piece not in known}:
+            if len(known) > _REMEMBERED:
+                known.clear()
+                missing = set(pieces)
+            known.update(zip(missing, self._count(self._by_piece, missing), strict=True))
+        return sum(map(known.__getitem__, pieces))
+
+    def _in_pieces(self, word: str) -> Iterator[str]:
+        begins = np.flatnonzero(self._unjoined(codes_of(word))).tolist()
+        return (word[a:b] for a, b in pairwise([*begins, len(word)]))
 
     @staticmethod
     def _count(tokenizer: Tokenizer, texts: Iterable[str]) -> list[int]:
         return [len(e) for e in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
-def _codes(text: str) -> _Codes:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def _hashed(left: _Codes, right: _Codes) -> _Codes:
-    """Multiplicative hashes of pairs of characters."""
-    return (left * np.uint32(0x9E3779B1) ^ right * np.uint32(0x85EBCA77)) >> np.uint32(32 - _HASH_BITS)
-
-
-def _joined(tokens: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """By hash, whether two characters may stand beside each other in one of some tokens."""
-    table = np.zeros(1 << _HASH_BITS, np.bool_)
-    codes = _codes("\n".join(tokens))
-    # A line break stands between tokens and inside some; where one token ends in it and the next begins with
-    # it, a pair too many is no harm.
-    table[_hashed(codes[:-1], codes[1:])] = True
-    return table
-
-
-def _most(vocabulary: Iterable[str]) -> npt.NDArray[np.uint8]:
-    """By code point, how many tokens a character is at most: one, or its bytes."""
-    table = np.full(_PLANE, 3, np.uint8)
-    table[:0x800] = 2
-    table[:0x80] = 1
-    single = [ord(token) for token in vocabulary if len(token) == 1 and ord(token) < _PLANE]
-    table[single] = 1
-    table[ord(" ")] = table[ord(_SPACE)]
-    return table
-
-
-def _phrases(vocabulary: Iterable[str]) -> tuple[str, ...]:
-    """What tokens of several words stand for."""
-    return tuple(t.replace(_SPACE, " ") for t in vocabulary if _SPACE in t.lstrip(_SPACE))
-
-
-def _copy(backend: Tokenizer, normalizer: Any, added: list[AddedToken]) -> Tokenizer:
-    copy = Tokenizer(backend.model)
-    if normalizer is not None:
-        copy.normalizer = normalizer
-    if backend.pre_tokenizer is not None:
-        copy.pre_tokenizer = backend.pre_tokenizer
-    copy.add_tokens(added)
-    return copy
-
-
-def _kind(backend: Tokenizer, added: Sequence[AddedToken]) -> str | None:
-    """:attr:`TokenCounter.kind` of a tokenizer."""
-    model = backend.model
-    split, normalizer = _layout(backend.pre_tokenizer), _layout(backend.normalizer)
-    if not isinstance(model, BPE) or model.dropout or model.continuing_subword_prefix:
-        return None
-    if model.end_of_word_suffix:
-        return None
-    if any(" " in token.content or token.lstrip or token.rstrip or token.single_word for token in added):
-        return None
-    if normalizer is None and split is not None and split["type"] == "ByteLevel":
-        return "bytes" if split["use_regex"] and not split["add_prefix_space"] else None
-    # A pre-tokenizer that splits at spaces finds none once they are replaced.
-    if split is not None and not (split["type"] == "Split" and split["pattern"] == {"String": " "}):
-        return None
-    steps = normalizer["normalizers"] if normalizer and normalizer["type"] == "Sequence" else [normalizer]
-    replace = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
-    kind = {1: "signs", 2: "prepended"}.get(len(steps))
-    if steps[-1] != replace or (len(steps) == 2 and steps[0] != {"type": "Prepend", "prepend": _SPACE}):
-        return None
-    if len(_phrases(backend.get_vocab(with_added_tokens=False))) > _FEW or model.ignore_merges:
-        return None
-    return kind if model.byte_fallback else None
-
-
-def _layout(part: Any) -> dict[str, Any] | None:
-    """What a tokenizer.json says of a normalizer or a pre-tokenizer."""
-    return None if part is None else json.loads(part.__getstate__())
+def _portions(numbers: Sequence[int], texts: Sequence[str]) -> Iterator[Sequence[int]]:
+    """Numbers of texts in their order, as many together as there is room for."""
+    first = size = 0
+    for place, number in enumerate(numbers):
+        size += len(texts[number])
+        if size >= _AT_ONCE:
+            yield numbers[first : place + 1]
+            first, size = place + 1, 0
+    if first < len(numbers):
+        yield numbers[first:]
