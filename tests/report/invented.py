@@ -260,7 +260,13 @@ def outcome(log: list[dict[str, Any]], kept: int) -> dict[str, Any]:
         for step in (0, kept)
     )
     steps = log[-1]["step"]
-    return {"planned_steps": steps + 10, "steps": steps, "kept": kept, "before": before, "after": after}
+    shares = [
+        {"task": task, "language": language, "examples": 100, "seen": seen, "distinct": 80,
+         "share": seen / 400, "target_share": asked, "target_tokens": 10 * seen, "token_share": seen / 400}
+        for task, language, seen, asked in (("qa", "en", 300, 0.7), ("dialogue", "zh", 100, None))
+    ]  # fmt: skip
+    return {"planned_steps": steps + 10, "steps": steps, "kept": kept, "before": before, "after": after,
+            "shares": shares}  # fmt: skip
 
 
 def answers(model: str) -> list[dict[str, Any]]:

@@ -53,6 +53,9 @@ def test_curve_of_a_worked_log(tmp_path: Path) -> None:
     assert curve.groups == (GroupLoss("qa", "en", 2.5, 2.0), GroupLoss("qa", "zh", 3.5, 2.2))
     row = tables.training_table([curve]).groups[0].rows[0]
     assert row[1].notes == ("of 12; the adapter after step 1 is kept",)
+    cells = [[c.text for c in r] for r in tables.shares_table([curve]).groups[0].rows]
+    assert cells[0][2:] == ["100", "300", "75.0%", "70.0%", "75.0%"]
+    assert cells[1][5] == tables.NOT_APPLICABLE
     table = tables.validation_table([curve])
     assert table is not None
     assert [[c.text for c in r] for r in table.groups[0].rows][1][1:] == ["Chinese", "3.5000", "2.2000"]
@@ -66,7 +69,7 @@ def test_validation_before_training_is_not_taken_for_after(tmp_path: Path) -> No
     row = {"step": 1, "epoch": 1.0, "loss": 2.9, "target_tokens": 3, "tokens": 9}
     first = {"step": 0, "validation_loss": 3.0, "validation_loss_by": {"en": 3.0}}
     write_lines(tmp_path / "log.jsonl", [first, row])
-    ended = {"planned_steps": 1, "steps": 1, "kept": 1, "before": None, "after": None}
+    ended = {"planned_steps": 1, "steps": 1, "kept": 1, "before": None, "after": None, "shares": []}
     write_json(tmp_path / "outcome.json", ended)
     curve = read_curve("a", tmp_path)
     assert (curve.before, curve.after) == (3.0, None)
@@ -83,7 +86,9 @@ def test_a_log_without_a_step_is_refused(tmp_path: Path, rows: list[dict[str, ob
 
 def test_a_loss_that_rises_is_said_to_rise() -> None:
     def curve(name: str, before: float, after: float) -> Curve:
-        return Curve(name, (Point(1, 1.0),), (Point(0, before), Point(1, after)), {}, 1.0, 10, 5, 1, 1, ())
+        return Curve(
+            name, (Point(1, 1.0),), (Point(0, before), Point(1, after)), {}, 1.0, 10, 5, 1, 1, (), ()
+        )
 
     assert loss_sentence([curve("a", 2.0, 1.5), curve("b", 1.5, 1.6)]) == (
         "The loss on the validation records fell from 2.000 to 1.500 in step a and did not fall: it went from"

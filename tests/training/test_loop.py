@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from mulmed.prompts import Example, Renderer
-from mulmed.recipe import Lora
+from mulmed.recipe import Lora, Mix
 from mulmed.training.checkpoint import FOLDER
 from mulmed.training.failure import FAILURE
 from mulmed.training.log import LOG
@@ -23,6 +23,7 @@ from mulmed.training.loop import OUTCOME, RUN
 from mulmed.training.lora import CONFIG, WEIGHTS
 from mulmed.training.loss import pack_loss, packs_of, validation_loss
 from mulmed.training.model import load_model
+from mulmed.training.seal import SEAL
 from tests.conftest import TEXTS, make_record
 from tests.runs import ENVIRONMENT, ROOT
 from tests.training.small import CPU, SETTINGS, STEPS, Stopped, batch_of, fine_tune, rows, saved_state
@@ -65,7 +66,7 @@ def test_the_log_tells_what_happened(undisturbed: Path, renderer: Renderer) -> N
 
 
 def test_what_a_finished_run_leaves(undisturbed: Path) -> None:
-    assert {p.name for p in undisturbed.iterdir()} == {WEIGHTS, CONFIG, LOG, OUTCOME, RUN}
+    assert {p.name for p in undisturbed.iterdir()} == {WEIGHTS, CONFIG, LOG, OUTCOME, RUN, SEAL}
     run = json.loads((undisturbed / RUN).read_text())
     assert (run["steps"], run["resumed_at"], run["precision"]) == (STEPS, 0, "float32")
     assert json.loads((undisturbed / CONFIG).read_text())["base_model_name_or_path"] == "tiny"
@@ -104,7 +105,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     )  # fmt: skip
     assert done.returncode == 0, (seed, done.stderr)
     assert int(done.stdout) >= 2, seed
-    for name in (WEIGHTS, CONFIG, LOG, OUTCOME):
+    for name in (WEIGHTS, CONFIG, LOG, OUTCOME, SEAL):
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), (name, seed)
     assert {p.name for p in out.iterdir()} == {p.name for p in undisturbed.iterdir()}, seed
 
@@ -119,9 +120,9 @@ def test_what_a_dead_run_left_behind_is_cleared_away(taught: Path, undisturbed: 
     (tmp_path / FOLDER / "new.safetensors").write_bytes(b"half a checkpoint")
     fine_tune(taught, tmp_path)
     assert json.loads((tmp_path / RUN).read_text())["resumed_at"] == 6
-    for name in (WEIGHTS, CONFIG, LOG, OUTCOME):
+    for name in (WEIGHTS, CONFIG, LOG, OUTCOME, SEAL):
         assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes(), name
-    assert {p.name for p in tmp_path.iterdir()} == {WEIGHTS, CONFIG, LOG, OUTCOME, RUN}
+    assert {p.name for p in tmp_path.iterdir()} == {WEIGHTS, CONFIG, LOG, OUTCOME, RUN, SEAL}
 
 
 def test_the_outcome_holds_the_validation_losses(undisturbed: Path) -> None:
@@ -132,6 +133,29 @@ def test_the_outcome_holds_the_validation_losses(undisturbed: Path) -> None:
     assert outcome["after"] == validations[STEPS]
     groups = outcome["after"]["validation_loss_by_group"]
     assert {task: set(losses) for task, losses in groups.items()} == {"qa": {"en"}, "dialogue": {"zh"}}
+    assert {s["seen"] for s in outcome["shares"]} == {5}  # without a mixture every example once an epoch
+    assert {s["target_share"] for s in outcome["shares"]} == {None}
+
+
+def test_a_mixed_run_sees_the_shares_asked_for_tells_them_and_resumes(taught: Path, tmp_path: Path) -> None:
+    mixed = SETTINGS.model_copy(update={"mix": Mix(language={"en": 0.4, "zh": 0.6})})
+    fine_tune(taught, tmp_path / "whole", mixed)
+    outcome = json.loads((tmp_path / "whole" / OUTCOME).read_text())
+    seen = {(s["task"], s["language"]): s["seen"] for s in outcome["shares"]}
+    # of the five training examples one is Chinese: it is drawn three times an epoch, the others every other one
+    assert seen.pop(("qa", "zh")) == 15
+    assert set(seen.values()) == {2, 3}
+    assert sum(seen.values()) == 10
+    assert sum(s["share"] for s in outcome["shares"] if s["language"] == "zh") == pytest.approx(0.6)
+    assert {s["target_share"] for s in outcome["shares"]} == {0.1, 0.6}
+    learned = sum(r["target_tokens"] for r in rows(tmp_path / "whole") if "loss" in r)
+    assert learned == sum(s["target_tokens"] for s in outcome["shares"])
+    with pytest.raises(Stopped):
+        fine_tune(taught, tmp_path / "parts", mixed, stop_at=9)
+    fine_tune(taught, tmp_path / "parts", mixed)
+    assert json.loads((tmp_path / "parts" / RUN).read_text())["resumed_at"] == 8
+    for name in (WEIGHTS, CONFIG, LOG, OUTCOME, SEAL):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_another_seed_is_another_run(taught: Path, undisturbed: Path, tmp_path: Path) -> None:

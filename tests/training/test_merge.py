@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from mulmed.errors import MulmedError
 from mulmed.pipeline import Pipeline, Stage
 from mulmed.prompts import Example, Renderer, load_template
 from mulmed.recipe import Lora
-from mulmed.training.lora import add_adapters, load_adapter, save_adapter, trainable
+from mulmed.training.lora import CONFIG, WEIGHTS, add_adapters, load_adapter, save_adapter, trainable
 from mulmed.training.merge import PROOF, TOLERANCES, compare, merge
 from mulmed.training.model import Placement, load_model
+from mulmed.training.seal import SEAL, seal, weights_hash
 from tests.conftest import TEXTS, make_record
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -47,6 +49,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, taught: Path) -> Path:
         for p in trainable(model).values():
             p.copy_(torch.randn(p.shape, generator=generator) * 0.1)
     save_adapter(model, settings, "taught", folder)
+    seal(folder, weights_hash(taught))
     return folder
 
 
@@ -192,11 +195,89 @@ def test_another_bases_adapter_is_refused(
     model = AutoModelForCausalLM.from_config(config)
     add_adapters(model, Lora(), seed=1)
     save_adapter(model, Lora(), "deeper", tmp_path)
+    seal(tmp_path, weights_hash(taught))
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(MulmedError, match="does not belong to this model: 6 tensors differ"):
         merge(taught, tmp_path, examples, own_renderer(taught), out, progress=silent)
     assert list(out.iterdir()) == []
+
+
+def other_numbers(tensors: dict[str, torch.Tensor]) -> None:
+    next(iter(tensors.values()))[0, 0] += 1e-3
+
+
+@pytest.mark.parametrize("changed", ["adapter", "settings", "base", "configuration", "seal"])
+def test_what_is_not_as_training_left_it_is_not_merged(
+    taught: Path, adapter: Path, examples: list[Example], tmp_path: Path, changed: str
+) -> None:
+    """A number in a thousand, changed in place: names, shapes and sizes of the files stay."""
+    base, mine = shutil.copytree(taught, tmp_path / "base"), shutil.copytree(adapter, tmp_path / "adapter")
+    message, where = "not the one that training wrote", str(mine)
+    if changed in ("adapter", "base"):
+        file = mine / WEIGHTS if changed == "adapter" else base / "model.safetensors"
+        tensors = load_file(file)
+        other_numbers(tensors)
+        save_file(tensors, file, metadata={"format": "pt"})
+    elif changed == "settings":  # twice the scale, and nothing else would tell
+        text = (mine / CONFIG).read_text()
+        (mine / CONFIG).write_text(text.replace('"lora_alpha": 6.0', '"lora_alpha": 9.0'))
+        assert (mine / CONFIG).read_text() != text
+    elif changed == "configuration":
+        config = json.loads((base / "config.json").read_text())
+        config["rope_parameters"]["rope_theta"] *= 2
+        (base / "config.json").write_text(json.dumps(config))
+    else:
+        (mine / SEAL).unlink()
+        message, where = "does not say on which base", str(mine / SEAL)
+    if changed in ("base", "configuration"):
+        message, where = "trained on another base", str(base)
+    with pytest.raises(MulmedError, match=message) as caught:
+        merge(base, mine, examples, own_renderer(taught), tmp_path / "out", progress=silent)
+    assert caught.value.where.startswith(where)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("more", [0, 7])
+def test_tied_embeddings_and_resized_vocabularies_stay_as_they_are(
+    taught: Path, examples: list[Example], tmp_path: Path, tied: bool, more: int
+) -> None:
+    """``more`` words than the tokenizer has, as when a vocabulary was padded or extended."""
+    base, adapter, out = (tmp_path / name for name in ("base", "adapter", "out"))
+    model = AutoModelForCausalLM.from_pretrained(taught)
+    words = model.config.vocab_size + more
+    model.resize_token_embeddings(words, mean_resizing=False)
+    if not tied:
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight * 0.9)
+        model.config.tie_word_embeddings = False
+    model.save_pretrained(base)
+    settings = Lora(dora=True, rslora=True)
+    ours = load_model(base, CPU)
+    add_adapters(ours, settings, seed=1)
+    with torch.no_grad():
+        for p in trainable(ours).values():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(2)) * 0.1)
+    adapter.mkdir()
+    save_adapter(ours, settings, "base", adapter)
+    seal(adapter, weights_hash(base))
+    proof = merge(base, adapter, examples, own_renderer(taught), out, progress=silent)
+    assert proof["holds"] is True
+    before, after = load_file(base / "model.safetensors"), load_file(out / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert ("lm_head.weight" in after) == (not tied)
+    for name, tensor in after.items():
+        adapted = any(target in name for target in settings.targets)
+        assert torch.equal(tensor, before[name]) != adapted, name
+    assert after["model.embed_tokens.weight"].shape[0] == words
+    config = json.loads((out / "config.json").read_text())
+    assert (config["vocab_size"], config["tie_word_embeddings"]) == (words, tied)
+    ours.eval()
+    theirs = AutoModelForCausalLM.from_pretrained(out).eval()
+    assert (theirs.lm_head.weight is theirs.model.embed_tokens.weight) == tied
+    ids = torch.tensor([examples[0].ids])
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, ours(ids).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_a_merge_without_a_held_out_example_is_refused(taught: Path, adapter: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from mulmed.recipe.corpus import (
 from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report, Vocabulary
 from mulmed.recipe.loading import load_recipe
 from mulmed.recipe.settings import Fraction, Name, Seed, Settings
-from mulmed.recipe.steps import Lora, Step
+from mulmed.recipe.steps import Lora, Mix, Step
 
 __all__ = [
     "HUB_PATH",
@@ -35,6 +35,7 @@ __all__ = [
     "Holdout",
     "Layout",
     "Lora",
+    "Mix",
     "Name",
     "Recipe",
     "Report",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mulmed.recipe.settings import Fraction, Settings
+
+Task = Literal["summary", "qa", "dialogue", "instruction"]
 
 
 class Lora(Settings):
@@ -22,6 +25,31 @@ class Lora(Settings):
     dora: bool = Field(
         False, description="learn the norm of each output's weights besides (DoRA, Liu et al. 2024)"
     )
+
+
+class Mix(Settings):
+    """Shares that tasks and languages are to have among the examples a step learns from.
+
+    An epoch draws as many examples as there are. Those of a task and language come in turn, each as often
+    as any other of its kind, so a share above the natural one repeats examples, and one below leaves some
+    for a later epoch.
+    """
+
+    task: dict[Task, Fraction] | None = Field(None, description="share of every task; they sum to 1")
+    language: dict[str, Fraction] | None = Field(None, description="share of every language; they sum to 1")
+
+    @field_validator("task", "language")
+    @classmethod
+    def _whole(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and not math.isclose(total := sum(value.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"the shares sum to {total:g}, not to 1")
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Mix:
+        if self.task is None and self.language is None:
+            raise ValueError("name shares by task, by language, or both")
+        return self
 
 
 class Step(Settings):
@@ -43,6 +71,7 @@ class Step(Settings):
         ge=1,
         description="validations in a row without a lower loss that end the step; the best adapter is kept",
     )
+    mix: Mix | None = Field(None, description="default: every example once an epoch")
     checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     base_precision: Literal["int8"] | None = Field(

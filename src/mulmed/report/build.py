@@ -164,6 +164,7 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         lengths_picture=lengths,
         training=tables.training_table(curves),
         validation=tables.validation_table(curves),
+        shares=tables.shares_table(curves),
         step_settings=tables.step_settings_table(recipe),
         merges=[merge_sentence(step, read_json(path / "proof.json")) for step, path in inputs.merges.items()],
         decoding=tables.decoding_table(recipe),

@@ -29,6 +29,23 @@ class GroupLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What a training step saw of one task and language.
+
+    ``examples`` are there, ``seen`` were learned from (repetitions counted); shares are of the examples
+    seen, ``token_share`` of the target tokens; ``asked`` is None where the recipe asks for none.
+    """
+
+    task: str
+    language: str
+    examples: int
+    seen: int
+    share: float
+    asked: float | None
+    token_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """The losses of one training step of the recipe.
 
@@ -47,6 +64,7 @@ class Curve:
     planned: int
     kept: int
     groups: tuple[GroupLoss, ...]
+    shares: tuple[Share, ...]
 
     @property
     def steps(self) -> int:
@@ -97,6 +115,13 @@ def read_curve(name: str, folder: Path) -> Curve:
     try:
         planned, kept = outcome["planned_steps"], outcome["kept"]
         before, after = (_groups(outcome[when]) for when in ("before", "after"))
+        shares = tuple(
+            Share(
+                s["task"], s["language"], s["examples"], s["seen"],
+                s["share"], s["target_share"], s["token_share"],
+            )
+            for s in outcome["shares"]
+        )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise broken(
             folder / "outcome.json", f"The training's outcome is not in the expected form: {error!r}."
@@ -112,6 +137,7 @@ def read_curve(name: str, folder: Path) -> Curve:
         planned,
         kept,
         tuple(GroupLoss(*group, before.get(group), loss) for group, loss in after.items()),
+        shares,
     )
 
 

@@ -56,6 +56,7 @@ class Page:
     lengths_picture: Picture | None
     training: Table
     validation: Table | None
+    shares: Table
     step_settings: Table
     loss_picture: Picture
     merges: list[tuple[bool, str]]

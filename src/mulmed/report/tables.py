@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mulmed.errors import MulmedError
-from mulmed.recipe import Recipe, Step
+from mulmed.recipe import Lora, Recipe, Step
 from mulmed.report import names
 from mulmed.report.curves import Curve
 
@@ -147,6 +147,43 @@ def validation_table(curves: Sequence[Curve]) -> Table | None:
     )
 
 
+def _lora_kind(lora: Lora) -> str:
+    kinds = [name for name, on in (("rsLoRA", lora.rslora), ("DoRA", lora.dora)) if on]
+    return " with ".join(kinds) or "LoRA"
+
+
+def shares_table(curves: Sequence[Curve]) -> Table:
+    """What each step learned from, and how much of it the recipe asked for."""
+
+    def percent(share: float | None) -> Cell:
+        return Cell(NOT_APPLICABLE) if share is None else Cell(f"{100 * share:.1f}%", exact=share)
+
+    return Table(
+        "What each step learned from: examples there are, examples seen with repetitions, their share of all"
+        " seen, the share that the recipe asks for, and their share of the target tokens.",
+        ("Task", "Language", "Examples", "Seen", "Share", "Asked for", "Share of tokens"),
+        tuple(
+            Group(
+                f"Step {curve.name}",
+                tuple(
+                    (
+                        Cell(names.task(s.task)),
+                        Cell(names.language(s.language)),
+                        to_cell(s.examples),
+                        to_cell(s.seen),
+                        percent(s.share),
+                        percent(s.asked),
+                        percent(s.token_share),
+                    )
+                    for s in curve.shares
+                ),
+            )
+            for curve in curves
+        ),
+        text_columns=2,
+    )
+
+
 def step_settings_table(recipe: Recipe) -> Table:
     """The recipe's settings of every training step, one column a step."""
     rows: dict[str, Callable[[Step], str]] = {
@@ -160,6 +197,7 @@ def step_settings_table(recipe: Recipe) -> Table:
         "LoRA rank": lambda step: str(step.lora.r),
         "LoRA alpha": lambda step: f"{step.lora.alpha:g}",
         "LoRA dropout": lambda step: f"{step.lora.dropout:g}",
+        "LoRA kind": lambda step: _lora_kind(step.lora),
         "LoRA on": lambda step: ", ".join(step.lora.targets),
         "precision": lambda step: step.precision,
         "cutoff": lambda _: f"{recipe.cutoff} tokens",

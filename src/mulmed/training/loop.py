@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +31,17 @@ from mulmed.training.int8 import quantize_base
 from mulmed.training.log import LOG, append_row, cut_log, validation_at
 from mulmed.training.lora import add_adapters, save_adapter, trainable
 from mulmed.training.loss import packs_of, validation_loss
+from mulmed.training.mixing import (
+    count_drawn,
+    groups_of,
+    mixed_order,
+    shares_document,
+    target_shares,
+)
 from mulmed.training.model import choose_device, keep_freed_memory, load_model, use_packed_loss
 from mulmed.training.packing import epoch_order, steps_per_epoch, total_steps
 from mulmed.training.rows import add_token_rows
+from mulmed.training.seal import seal, weights_hash
 from mulmed.training.step import accumulate, learning_rate_factor, seed_step, update
 
 RUN = "run.json"
@@ -75,9 +82,9 @@ def train(
         new_tokens: ids whose rows of embedding and head are trained as well.
 
     Raises:
-        MulmedError: the model's architecture cannot be packed, a target layer does not exist, ``patience``
-            has nothing to be measured on, or a loss or gradient is no longer finite (the batch's records
-            are named, and a checkpoint is left).
+        MulmedError: the model's architecture cannot be packed, a target layer does not exist, the shares
+            asked for cannot be met, ``patience`` has nothing to be measured on, or a loss or gradient is
+            no longer finite (the batch's records are named, and a checkpoint is left).
     """
     if settings.patience is not None and not validation:
         raise MulmedError(
@@ -86,13 +93,21 @@ def train(
             remedy="Give a source of this step a validation share, or leave patience out.",
         )
 
+    members = groups_of(examples)
+    shares = None
+    if settings.mix is not None:
+        shares = target_shares({group: len(indices) for group, indices in members.items()}, settings.mix)
+
     @functools.lru_cache(maxsize=1)
     def order(epoch: int) -> np.ndarray:
-        return epoch_order(len(examples), epoch, seed)
+        if shares is None:
+            return epoch_order(len(examples), epoch, seed)
+        return mixed_order(members, shares, epoch, seed)
 
     keep_freed_memory()
     placement = choose_device(settings.precision)
     model = load_model(base, placement)
+    base_hash = weights_hash(base)
     use_packed_loss(model, examples[:2])
     fuse_norms(model)
     add_adapters(model, settings.lora, seed)
@@ -167,8 +182,18 @@ def train(
     if state.best is not None:
         kept = state.best.step
         restore(parameters, state.best.tensors)
-    write_json(out / OUTCOME, _outcome(out / LOG, steps, state.step, kept))
+    drawn = count_drawn(examples, order, settings.batch, state.step, shares)
+    outcome = {
+        "planned_steps": steps,
+        "steps": state.step,
+        "kept": kept,
+        "before": validation_at(out / LOG, 0),
+        "after": validation_at(out / LOG, kept),
+        "shares": shares_document(drawn),
+    }
+    write_json(out / OUTCOME, outcome)
     save_adapter(model, settings.lora, base_name, out)
+    seal(out, base_hash)
     seconds = time.monotonic() - started
     write_json(
         out / RUN,
@@ -182,14 +207,3 @@ def train(
         },
     )
     remove_checkpoint(out)
-
-
-def _outcome(log: Path, planned: int, steps: int, kept: int) -> dict[str, Any]:
-    """How a run ended: the validation losses before it and of the adapter that was kept."""
-    return {
-        "planned_steps": planned,
-        "steps": steps,
-        "kept": kept,
-        "before": validation_at(log, 0),
-        "after": validation_at(log, kept),
-    }

@@ -16,6 +16,7 @@ from mulmed.training.loop import Progress
 from mulmed.training.lora import adapters, load_adapter
 from mulmed.training.model import Placement, load_model
 from mulmed.training.rows import fold_token_rows
+from mulmed.training.seal import check_seal
 
 PROOF = "proof.json"
 _POSITIONS = 32
@@ -65,7 +66,8 @@ def merge(
         The proof.
 
     Raises:
-        MulmedError: the proof does not hold, or there is no held-out example.
+        MulmedError: the adapter was changed, or trained on another base; the proof does not hold, or there
+            is no held-out example.
     """
     if not prompts:
         raise MulmedError(
@@ -75,6 +77,7 @@ def merge(
         )
     placement = Placement(torch.device("cpu"), torch.float32, "cpu")
     progress("base and adapter", 0, 3)
+    check_seal(adapter, base)
     model = load_model(base, placement)
     saved_dtype = stored_dtype(base)
     load_adapter(model, adapter)
