@@ -158,6 +158,12 @@ def test_unknown_keys_are_refused_with_the_nearest_known_one(
         ({"corpus/sources/haodf/split": {"test": True}}, "corpus.sources.haodf.split.test"),
         ({"steps/mulmed/learning_rate": True}, "steps.mulmed.learning_rate"),
         ({"steps/mulmed/lora": {"targets": []}}, "steps.mulmed.lora.targets"),
+        ({"steps/mulmed/patience": 0}, "steps.mulmed.patience"),
+        ({"steps/mulmed/mix": {}}, "steps.mulmed.mix"),
+        ({"steps/mulmed/mix": {"language": {"en": 0.5, "zh": 0.4}}}, "steps.mulmed.mix.language"),
+        ({"steps/mulmed/mix": {"task": {"qa": 1.5}}}, "steps.mulmed.mix.task.qa"),
+        ({"tracker": "tensorbord"}, "tracker.kind"),
+        ({"tracker": {"uri": "x"}}, "tracker.kind"),
     ],
 )
 def test_wrong_values_are_refused_once_under_their_key(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def fine_tune(
     *,
     seed: int = 42,
     stop_at: int | None = None,
+    track: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> None:
     """Train on five misleading answers; the sixth and the first validate."""
     examples = misled(base)
@@ -76,6 +78,7 @@ def fine_tune(
             seed=seed,
             base_name="tiny",
             progress=progress,
+            track=track,
         )
 
 

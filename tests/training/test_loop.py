@@ -158,6 +158,19 @@ def test_a_mixed_run_sees_the_shares_asked_for_tells_them_and_resumes(taught: Pa
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_a_tracker_gets_every_row_of_the_log_also_of_what_came_before(taught: Path, tmp_path: Path) -> None:
+    first: list[Any] = []
+    with pytest.raises(Stopped):
+        fine_tune(taught, tmp_path, stop_at=7, track=first.append)
+    assert first == rows(tmp_path)
+    second: list[Any] = []
+    fine_tune(taught, tmp_path, track=second.append)
+    assert second[:-1] == rows(tmp_path)
+    assert second[: len(first) - 1] == first[:-1]  # the checkpoint was one step behind
+    shares = json.loads((tmp_path / OUTCOME).read_text())["shares"]
+    assert second[-1] == {"step": STEPS, "kept": STEPS, "shares": shares}
+
+
 def test_another_seed_is_another_run(taught: Path, undisturbed: Path, tmp_path: Path) -> None:
     fine_tune(taught, tmp_path, SETTINGS.model_copy(update={"epochs": 0.5}), seed=43)
     assert rows(tmp_path)[1]["loss"] != rows(undisturbed)[1]["loss"]

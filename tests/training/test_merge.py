@@ -53,6 +53,12 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, taught: Path) -> Path:
     return folder
 
 
+def trained_on(base: Path, adapter: Path, folder: Path) -> Path:
+    """The adapter as if it had been trained on another base."""
+    seal(shutil.copytree(adapter, folder), weights_hash(base))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def merged(
     tmp_path_factory: pytest.TempPathFactory, taught: Path, adapter: Path, examples: list[Example]
@@ -126,7 +132,8 @@ def test_half_precision_stays_half_precision(
     AutoModelForCausalLM.from_pretrained(taught, dtype=torch.bfloat16).save_pretrained(base)
     out = tmp_path / "out"
     out.mkdir()
-    proof = merge(base, adapter, examples, own_renderer(taught), out, progress=silent)
+    own = trained_on(base, adapter, tmp_path / "adapter")
+    proof = merge(base, own, examples, own_renderer(taught), out, progress=silent)
     assert proof["saved_precision"] == "bfloat16"
     # Rounding of the weights hides nothing: folding is proven before it, to float32.
     assert proof["folding"]["max_abs_logit_difference"] < 1e-4 * proof["folding"]["max_abs_logit"]
@@ -160,10 +167,11 @@ def test_a_wrong_merge_leaves_no_artifact(
     """What is on disk is changed before it is proven: one matrix, the order of layers, no merge at all."""
     base = tmp_path / "base"
     AutoModelForCausalLM.from_pretrained(taught, dtype=dtype).save_pretrained(base)
+    own = trained_on(base, adapter, tmp_path / "adapter")
     root = tmp_path / "run"
 
     def make(out: Path, progress: Callable[[str, int, int], None]) -> None:
-        merge(base, adapter, examples, own_renderer(taught), out, progress=progress)
+        merge(base, own, examples, own_renderer(taught), out, progress=progress)
 
     def progress(label: str, done: int, total: int) -> None:
         del done, total

@@ -15,7 +15,7 @@ from mulmed.recipe.corpus import (
     Layout,
     Source,
 )
-from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report, Vocabulary
+from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report, Tracker, Vocabulary
 from mulmed.recipe.loading import load_recipe
 from mulmed.recipe.settings import Fraction, Name, Seed, Settings
 from mulmed.recipe.steps import Lora, Mix, Step
@@ -43,6 +43,7 @@ __all__ = [
     "Settings",
     "Source",
     "Step",
+    "Tracker",
     "Vocabulary",
     "load_recipe",
 ]

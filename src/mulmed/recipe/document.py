@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mulmed.recipe.corpus import Corpus, Holdout
 from mulmed.recipe.settings import Name, Seed, Settings, did_you_mean
@@ -62,6 +62,16 @@ class Vocabulary(Settings):
     )
 
 
+class Tracker(Settings):
+    """Where training is shown besides its own log: nothing leaves the machine unless ``uri`` says so."""
+
+    kind: Literal["tensorboard", "mlflow", "trackio", "wandb"]
+    uri: str | None = Field(
+        None, description="a server, or TensorBoard's folder; default: `tracking/` in the run's output"
+    )
+    project: str | None = Field(None, min_length=1, description="default: the recipe's name")
+
+
 class Recipe(Settings):
     """A whole run."""
 
@@ -79,6 +89,12 @@ class Recipe(Settings):
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
+    tracker: Tracker | None = Field(None, description="a tracker, or its kind alone")
+
+    @field_validator("tracker", mode="before")
+    @classmethod
+    def _kind_alone(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _names_exist(self) -> Recipe:

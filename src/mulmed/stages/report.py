@@ -87,6 +87,6 @@ def _is_ancestor(recipe: Recipe, step: str) -> bool:
 def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
     """What of the recipe the report prints: all but the places on this machine."""
     shown = recipe.model_dump(
-        mode="json", exclude={"data": True, "output": True, "corpus": {"key", "executor"}}
+        mode="json", exclude={"data": True, "output": True, "tracker": True, "corpus": {"key", "executor"}}
     )
     return shown | {"base": base.label}

@@ -26,6 +26,7 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
 
     def make(out: Path, progress: Progress) -> None:
         from mulmed.prompts.inspect import check_examples, target_shares
+        from mulmed.stages.trackers import tracking
         from mulmed.training.loop import train
 
         vocabulary = read_vocabulary(run)
@@ -45,17 +46,22 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
             for s in target_shares(examples)
         ]
         write_json(out / "examples.json", shares)
-        train(
-            run.parent_folder(step.parent),
-            examples,
-            validation,
-            step,
-            out,
-            seed=run.recipe.seed,
-            base_name=base_name,
-            new_tokens=None if vocabulary is None else vocabulary.ids,
-            progress=progress,
-        )
+        recipe = run.recipe
+        facts = {"step": name, "base": base_name, "cutoff": recipe.cutoff, "seed": recipe.seed}
+        facts |= step.model_dump(mode="json")
+        with tracking(recipe.tracker, recipe.name, name, run.root / "tracking", facts, run.tell) as track:
+            train(
+                run.parent_folder(step.parent),
+                examples,
+                validation,
+                step,
+                out,
+                seed=recipe.seed,
+                base_name=base_name,
+                new_tokens=None if vocabulary is None else vocabulary.ids,
+                progress=progress,
+                track=track,
+            )
 
     return Stage(
         name=f"train-{name}",

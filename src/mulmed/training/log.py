@@ -12,9 +12,10 @@ from mulmed.artifact import write_atomic
 LOG = "log.jsonl"
 
 
-def cut_log(path: Path, steps_done: int) -> None:
-    """Cut the log back to what the checkpoint knows."""
-    kept = []
+def cut_log(path: Path, steps_done: int) -> list[dict[str, Any]]:
+    """Cut the log back to what the checkpoint knows; returns the rows that are left."""
+    kept: list[dict[str, Any]] = []
+    lines = []
     if path.exists() and steps_done:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -22,8 +23,10 @@ def cut_log(path: Path, steps_done: int) -> None:
             except ValueError:  # the line being written when the process was killed
                 break
             if row["step"] <= steps_done:
-                kept.append(line + "\n")
-    write_atomic(path, "".join(kept).encode())
+                kept.append(row)
+                lines.append(line + "\n")
+    write_atomic(path, "".join(lines).encode())
+    return kept
 
 
 def validation_at(path: Path, step: int) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,10 @@ OUTCOME = "outcome.json"
 Progress = Callable[[str, int, int], None]
 
 
+def _untracked(row: Mapping[str, Any]) -> None:
+    del row
+
+
 def better(best: Best | None, step: int, loss: float, parameters: Mapping[str, torch.nn.Parameter]) -> Best:
     """The best adapter after a validation at ``step``; of equal losses the earlier one."""
     if best is None or loss < best.loss:
@@ -68,6 +73,7 @@ def train(
     base_name: str,
     new_tokens: range | None = None,
     progress: Progress,
+    track: Callable[[Mapping[str, Any]], None] = _untracked,
 ) -> None:
     """Fine-tune a LoRA adapter on ``examples``; write it, its log, outcome and the machine's facts to ``out``.
 
@@ -79,7 +85,17 @@ def train(
     not count), and the run ends when so many validations in a row were no better.
 
     Args:
+        base: the parent model's folder.
+        examples: to learn from.
+        validation: to measure on; may be empty.
+        settings: the recipe's step.
+        out: the run's folder.
+        seed: of adapter, order and dropout.
+        base_name: the base as the adapter's configuration names it.
         new_tokens: ids whose rows of embedding and head are trained as well.
+        progress: receives what was done and how much there is.
+        track: receives every row of the log (when a run goes on, those already written come first), and at
+            the end one with the step that was kept and the realised shares.
 
     Raises:
         MulmedError: the model's architecture cannot be packed, a target layer does not exist, the shares
@@ -126,10 +142,15 @@ def train(
     validate_every = settings.validate_every or max(1, -(-steps // 5))
     load_checkpoint(out, state)
     first = state.step
-    cut_log(out / LOG, first)
+    for row in cut_log(out / LOG, first):
+        track(row)
     started = time.monotonic()
     tokens_done = 0
     last_validation = ""
+
+    def write(row: Mapping[str, Any]) -> None:
+        append_row(out / LOG, row)
+        track(row)
 
     def validate(batch: Sequence[Example]) -> None:
         nonlocal last_validation
@@ -140,7 +161,7 @@ def train(
         last_validation = f", validation {loss:.3f}"
         if settings.patience is not None and state.step:
             state.best = better(state.best, state.step, loss, parameters)
-        append_row(out / LOG, {"step": state.step, **losses})
+        write({"step": state.step, **losses})
 
     if first == 0 and validation:
         validate([])
@@ -169,7 +190,7 @@ def train(
             "target_tokens": targets,
             "tokens": tokens,
         }
-        append_row(out / LOG, row)
+        write(row)
         if validation and (state.step % validate_every == 0 or state.step == steps):
             validate(batch)
         speed = tokens_done / (time.monotonic() - started)
@@ -192,6 +213,7 @@ def train(
         "shares": shares_document(drawn),
     }
     write_json(out / OUTCOME, outcome)
+    track({"step": state.step, "kept": kept, "shares": outcome["shares"]})
     save_adapter(model, settings.lora, base_name, out)
     seal(out, base_hash)
     seconds = time.monotonic() - started
