@@ -246,6 +246,28 @@ def test_a_run_tells_what_it_does_in_whole_lines_without_colours(finished: Path,
     assert "\x1b" not in out + err
 
 
+def test_the_report_takes_in_the_results_of_a_review(finished: Path, here: Main, tmp_path: Path) -> None:
+    from mulmed.review.results import results
+    from mulmed.review.store import move
+    from tests.review.studies import make_study, rate_all
+
+    store = make_study(str(tmp_path / "study.db"))
+    rate_all(store, lambda name, item: (2, 1, len(item["answer"]) % 3))
+    move(store, "locked")
+    move(store, "unblinded")
+    file = tmp_path / "results.json"
+    override = f"report.review={file}"
+    code, _, err = here("report", finished, "--set", override)
+    assert (code, parts(err)[0]) == (2, "There are no results of a review.")
+    file.write_text(json.dumps(results(store, resamples=100)))
+    assert here("report", finished, "--set", override)[0] == 0
+    page = finished.parent / "out" / "report" / "index.html"
+    assert "3 annotators rated the answers of 3 models to 4 questions" in page.read_text()
+    assert str(tmp_path) not in page.read_text()
+    assert here("report", finished)[0] == 0  # without it again
+    assert "annotators rated" not in page.read_text()
+
+
 def test_a_finished_run_prints_scores_and_where_the_report_lies(finished: Path) -> None:
     done = mulmed("run", finished)
     assert done.returncode == 0

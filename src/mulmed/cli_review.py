@@ -389,7 +389,7 @@ def results(
 def _print_results(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from mulmed.review.results import why_undefined
+    from mulmed.review.agreement import why_undefined
 
     table = Table("axis", "model", "questions", "mean", "95% interval", *"012", box=None)
     for row in found["scores"]:
@@ -404,12 +404,16 @@ def _print_results(found: dict[str, Any]) -> None:
                 *(f"{share:.0%}" if known else "" for share in row["shares"]),
             )
     out.print(table)
-    table = Table("axis", "alpha", "AC2", "kappa", "raw", box=None)
+    table, reasons = Table("axis", "alpha", "AC2", "kappa", "raw", box=None), []
     for row in found["agreement"]:
         if row["language"] == "all":
             values = [row[name]["value"] for name in ("alpha", "ac2", "kappa", "raw")]
-            table.add_row(row["axis"], *(why_undefined(row) if v is None else f"{v:.3f}" for v in values))
+            table.add_row(row["axis"], *("undefined" if v is None else f"{v:.3f}" for v in values))
+            if None in values:
+                reasons.append(f"{row['axis']}: {why_undefined(row['rated_twice'], row['distinct'])}")
     out.print(table)
+    for reason in reasons:
+        out.print(reason)
 
 
 def _move(study: str, to: Literal["open", "locked", "unblinded"]) -> None:

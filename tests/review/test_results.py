@@ -12,9 +12,9 @@ import pytest
 from mulmed.errors import MulmedError
 from mulmed.report import figures
 from mulmed.report.review_figures import scores_figure, shares_figure
-from mulmed.review.agreement import gwet_ac2, krippendorff_alpha
+from mulmed.review.agreement import gwet_ac2, krippendorff_alpha, why_undefined
 from mulmed.review.database import Store
-from mulmed.review.results import results, why_undefined
+from mulmed.review.results import results
 from mulmed.review.store import move
 from tests.review.studies import MODELS, answers, make_study, rate_all
 
@@ -75,7 +75,7 @@ def test_numbers_are_those_of_the_ratings(tmp_path: Path) -> None:
     constant = of(found["agreement"], axis="information_security", language="all")
     assert constant["alpha"]["value"] is None
     assert constant["raw"]["value"] == 1
-    assert why_undefined(constant) == "undefined: no variation"
+    assert why_undefined(constant["rated_twice"], constant["distinct"]) == "undefined: no variation"
 
     # Comparison: the first model wins on the last axis, nobody on the first.
     guidance = of(found["comparisons"], axis="user_guidance")
@@ -122,7 +122,7 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     assert found["missing"]["reasons"] == {"not_my_field": 1}
     row = of(found["agreement"], axis="user_guidance", language="all")
     assert row["alpha"]["value"] is None
-    assert why_undefined(row) == "undefined: no answer rated twice"
+    assert why_undefined(row["rated_twice"], row["distinct"]) == "undefined: no answer rated twice"
 
 
 def test_the_figures_show_the_means_and_the_shares(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ class Report(Settings):
     """What the report shows."""
 
     examples: int = Field(2, ge=0, description="answers side by side, a task and language")
+    review: str | None = Field(None, description="results.json of `mulmed review results`")
 
 
 class Vocabulary(Settings):

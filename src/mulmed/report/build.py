@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,21 @@ from matplotlib.figure import Figure
 
 from mulmed.errors import MulmedError
 from mulmed.recipe import Recipe
-from mulmed.report import care_tables, corpus_tables, figures, score_tables, tables
+from mulmed.report import (
+    care_tables,
+    corpus_tables,
+    figures,
+    review_figures,
+    review_tables,
+    score_tables,
+    tables,
+)
 from mulmed.report.account import BaseInfo, cleaning_left_out, loss_sentence, merge_sentence, what_was_made
 from mulmed.report.curves import read_curve
 from mulmed.report.examples import choose_examples
 from mulmed.report.files import broken, read_json
 from mulmed.report.headline import comparison, findings, lead
-from mulmed.report.html import Page, Picture, render
+from mulmed.report.html import Page, Picture, ReviewSection, render
 from mulmed.report.scores import read_scores
 
 
@@ -36,6 +44,7 @@ class ReportInputs:
         evaluation: folder with ``scores.json`` and ``care.json``.
         lineage: a mapping a stage with ``stage``, ``key``, ``manifest_sha256`` and ``seconds``.
         versions: version by package.
+        review: ``results.json`` of a blind review, if there was one.
     """
 
     recipe: Recipe
@@ -47,6 +56,7 @@ class ReportInputs:
     evaluation: Path
     lineage: Sequence[Mapping[str, Any]]
     versions: Mapping[str, str]
+    review: Path | None = None
 
 
 def build_report(out: Path, inputs: ReportInputs) -> Path:
@@ -69,6 +79,32 @@ def build_report(out: Path, inputs: ReportInputs) -> Path:
         ) from error
     shutil.copyfile(inputs.evaluation / "scores.json", out / "scores.json")
     return page
+
+
+def _review(path: Path, picture: Callable[[str, Figure, str, str], Picture]) -> ReviewSection:
+    results = review_tables.read_results(path)
+    with figures.style():
+        return ReviewSection(
+            account=review_tables.account(results),
+            scores_picture=picture(
+                "review-scores",
+                review_figures.scores_figure(results),
+                f"Mean score of every model on each axis, with {100 * results['confidence']:g}% intervals over questions.",
+                "Grouped bar chart of the review's scores table: a panel for each language, a group of bars for each"
+                " axis, one bar for each model.",
+            ),
+            shares_picture=picture(
+                "review-shares",
+                review_figures.shares_figure(results),
+                "How often each score was given, over all languages.",
+                "Stacked bar chart of the shares in the review's scores table.",
+            ),
+            scores=review_tables.scores_table(results),
+            agreement=review_tables.agreement_table(results),
+            comparisons=review_tables.comparisons_table(results),
+            leave_one_out=review_tables.leave_one_out_table(results),
+            missing=review_tables.missing_table(results),
+        )
 
 
 def _page(inputs: ReportInputs, folder: Path) -> Page:
@@ -172,5 +208,6 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         lineage=tables.lineage_table(inputs.lineage),
         versions=tables.versions_table(inputs.versions),
         metrics=list(scores.metrics.values()),
+        review=_review(inputs.review, picture) if inputs.review else None,
         **pictures,
     )

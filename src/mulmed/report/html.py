@@ -22,6 +22,20 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewSection:
+    """What a blind review found."""
+
+    account: list[str]
+    scores_picture: Picture
+    shares_picture: Picture
+    scores: Table
+    agreement: Table
+    comparisons: Table
+    leave_one_out: Table
+    missing: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Everything the template shows, ready to be printed."""
 
@@ -65,6 +79,7 @@ class Page:
     lineage: Table
     versions: Table
     metrics: list[Metric]
+    review: ReviewSection | None
 
 
 def render(page: Page) -> str:

@@ -135,6 +135,18 @@ def raw_agreement(ratings: npt.ArrayLike) -> float:
     return raw(_matrix(ratings)).value
 
 
+def why_undefined(rated_twice: int, distinct: int) -> str:
+    """In words, why ratings give a coefficient no value.
+
+    Args:
+        rated_twice: items with two ratings or more.
+        distinct: different ratings among all of them.
+    """
+    if not rated_twice:
+        return "undefined: no answer rated twice"
+    return "undefined: no variation" if distinct < 2 else "undefined: no variation between raters"
+
+
 # --- as sums over items ------------------------------------------------------------------------------------------
 
 

@@ -179,15 +179,6 @@ def _agreement(
     return found
 
 
-def why_undefined(agreement: Mapping[str, Any]) -> str:
-    """In words, why a coefficient of an axis has no value."""
-    if not agreement["rated_twice"]:
-        return "undefined: no answer rated twice"
-    return (
-        "undefined: no variation" if agreement["distinct"] < 2 else "undefined: no variation between raters"
-    )
-
-
 def _by_question(rows: Sequence[Row], axis: str, key: Mapping[int, str], models: Sequence[str]) -> Floats:
     """(questions, models): means over annotators, NaN where there is none."""
     cells: dict[tuple[str, str], list[int]] = {}

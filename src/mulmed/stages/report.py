@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mulmed.artifact import hash_json, read_artifact
+from mulmed.artifact import hash_file, hash_json, read_artifact
 from mulmed.base import Base, count_parameters
+from mulmed.errors import MulmedError
 from mulmed.pipeline import Progress, Stage, versions
 from mulmed.recipe import Recipe
 from mulmed.stages.common import VERSIONS
@@ -23,6 +24,14 @@ def report_stage(run: Run) -> Stage:
     parents |= {f"train-{s}": () for s in steps}
     parents |= {f"merge-{s}": ("proof.json",) for s in steps}
     parents |= {f"generate-{m}": () for m in recipe.models}
+
+    review = Path(recipe.report.review).expanduser() if recipe.report.review else None
+    if review is not None and not review.is_file():
+        raise MulmedError(
+            "There are no results of a review.",
+            where=f"report.review: {review}",
+            remedy="Write them with `mulmed review results`, or take the key out.",
+        )
 
     def make(out: Path, progress: Progress) -> None:
         from mulmed.report.build import ReportInputs, build_report
@@ -46,6 +55,7 @@ def report_stage(run: Run) -> Stage:
                 evaluation=folder("evaluate"),
                 lineage=[_lineage(run, name) for name in parents],
                 versions=versions(),
+                review=review,
             ),
         )
         progress("drawn", 1, 1)
@@ -55,7 +65,8 @@ def report_stage(run: Run) -> Stage:
         title="write the report",
         version=VERSIONS["report"],
         parents=parents,
-        config={"recipe": _shown(recipe, run.base), "base": run.base.content},
+        config={"recipe": _shown(recipe, run.base), "base": run.base.content}
+        | ({"review": hash_file(review)} if review else {}),
         make=make,
         # The page also tells how long things took on which machine.
         volatile=("index.html",),
@@ -87,6 +98,7 @@ def _is_ancestor(recipe: Recipe, step: str) -> bool:
 def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
     """What of the recipe the report prints: all but the places on this machine."""
     shown = recipe.model_dump(
-        mode="json", exclude={"data": True, "output": True, "tracker": True, "corpus": {"key", "executor"}}
+        mode="json",
+        exclude={"data": True, "output": True, "tracker": True, "corpus": {"key", "executor"}, "report": {"review"}},
     )
     return shown | {"base": base.label}

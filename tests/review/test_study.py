@@ -1,0 +1,116 @@
+"""A whole study as its people do it: command line, five annotators in a real browser, lock, unblind, figures, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from playwright.sync_api import expect
+
+from mulmed.errors import MulmedError
+from mulmed.report.build import build_report
+from tests.report.invented import write_run
+from tests.review.server import serving
+from tests.review.studies import answers
+from tests.runs import mulmed
+
+PEOPLE = ("Ada", "Bo", "Chen", "Devi", "Emil")
+MODELS = ("Quillon-9", "wrenlet")
+
+
+def review(*arguments: str | Path) -> str:
+    done = mulmed("review", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def scores_of(person: str, answer: str) -> tuple[int, int, int]:
+    """What a simulated annotator thinks: the first model guides better, Emil is stricter about explanations."""
+    first = "a]" in answer
+    return 2, 1 if person == "Emil" else 2, 2 if first else 1
+
+
+def rate(context: Any, url: str, person: str) -> int:
+    """One annotator's whole work, by keyboard."""
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_role("button", name="Begin on this device").click()
+    page.get_by_role("link", name="Begin").click()
+    done = 0
+    while "/rate/" in page.url:
+        page.wait_for_selector("#answer:not(:empty)")
+        here = page.url
+        for score in scores_of(person, page.locator("#answer").inner_text()):
+            page.keyboard.press(str(score))
+        page.keyboard.press("Enter")
+        feedback = page.locator("#feedback")
+        expect(page).not_to_have_url(here) if not page.get_by_text("Practice").count() else expect(
+            feedback
+        ).to_be_visible()
+        if page.url == here:
+            page.keyboard.press("Enter")
+            page.wait_for_url(lambda now, here=here: now != here)
+        done += 1
+    expect(page.get_by_text("All of them are rated")).to_be_visible()
+    return done
+
+
+def test_from_answers_to_figures(tmp_path: Path, browser: Any) -> None:
+    study, file = tmp_path / "study.db", tmp_path / "answers.jsonl"
+    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in answers(4, MODELS)))
+    given = [word for name in PEOPLE for word in ("--annotator", name)]
+    made = json.loads(review("create", study, "--answers", file, *given, "--count", "2", "--json"))
+    assert made["questions"] == [{"language": c, "task": "qa", "questions": 1} for c in ("en", "zh")]
+    assert set(made["ratings"].values()) == {4 + 4 + 1}  # training, answers, a hidden repeat
+    review("open", study)
+    with serving(str(study)) as server:
+        links = json.loads(review("invite", study, "--url", server.url, "--json"))
+        for person in PEOPLE:
+            context = browser.new_context()
+            context.set_default_timeout(15_000)
+            assert rate(context, links[person], person) == 9
+            context.close()
+    status = json.loads(review("status", study, "--json"))
+    assert [p["done"] for p in status["progress"]] == [5] * 5
+    review("lock", study)
+    refused = mulmed("review", "results", study, "--out", tmp_path / "out")
+    assert (refused.returncode, (tmp_path / "out").exists()) == (2, False)
+    review("unblind", study)
+    table = review("results", study, "--out", tmp_path / "out")
+    assert "undefined: no variation" in table
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    means = {(r["model"], r["axis"]): r["mean"] for r in results["scores"] if r["language"] == "all"}
+    assert means == {
+        (model, axis): pytest.approx(value)
+        for model, guidance in zip(MODELS, (2, 1), strict=True)
+        for axis, value in (
+            ("information_security", 2),
+            ("etiology_explainability", 9 / 5),
+            ("user_guidance", guidance),
+        )
+    }
+    assert all(r["same"] == r["twice"] == 5 for r in results["repeats"])
+    assert (tmp_path / "out/review-scores.svg").stat().st_size > 5000
+    assert "All of it holds" in review("verify", study)
+
+    # The report takes it in.
+    inputs = write_run(tmp_path / "run")
+    build_report(tmp_path / "report", dataclasses.replace(inputs, review=tmp_path / "out/results.json"))
+    html = (tmp_path / "report/index.html").read_text()
+    section = html[
+        html.index('<section id="review"') : html.index("</section>", html.index('<section id="review"'))
+    ]
+    assert "5 annotators rated the answers of 2 models to 2 questions" in section
+    assert "Every answer was rated on all axes, unsafe ones too." in section
+    assert "undefined: no variation" in section
+    assert section.count("<svg") == 2
+    assert '<data value="1.8">1.80</data>' in section
+    assert results["rubric"]["sha256"] in section
+    assert not any(name in section for name in PEOPLE)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(MulmedError, match="no results of a review"):
+        build_report(tmp_path / "report", dataclasses.replace(inputs, review=tmp_path / "other.json"))
