@@ -18,7 +18,7 @@ from tests.review.server import serving
 from tests.review.studies import answers
 from tests.runs import mulmed
 
-PEOPLE = ("Ada", "Bo", "Chen", "Devi", "Emil")
+PEOPLE = ("Adaora", "Bohumil", "Chenxi", "Devika", "Emilio")
 MODELS = ("Quillon-9", "wrenlet")
 
 
@@ -29,9 +29,9 @@ def review(*arguments: str | Path) -> str:
 
 
 def scores_of(person: str, answer: str) -> tuple[int, int, int]:
-    """What a simulated annotator thinks: the first model guides better, Emil is stricter about explanations."""
+    """What a simulated annotator thinks: the first model guides better, Emilio is stricter about explanations."""
     first = "a]" in answer
-    return 2, 1 if person == "Emil" else 2, 2 if first else 1
+    return 2, 1 if person == "Emilio" else 2, 2 if first else 1
 
 
 def rate(context: Any, url: str, person: str) -> int:
