@@ -60,6 +60,15 @@ def saved(page: Page) -> None:
     expect(page.locator("#status")).to_have_class("good")
 
 
+def all_sent(page: Page) -> None:
+    """Nothing waits in the browser's storage any more."""
+    for _ in range(100):
+        if page.evaluate("localStorage.length") == 0:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("something is still waiting to be sent")
+
+
 def kept(store: Store, annotator: int, id: str) -> dict[str, Any]:
     item = read_item(store, annotator, id)
     assert item is not None
@@ -140,7 +149,7 @@ def test_a_draft_survives_a_lost_network_and_a_closed_tab(served: tuple[Store, S
     again.asked = []
     again.goto(f"{server.url}/rate/{place.id}")
     saved(again)
-    again.wait_for_function("localStorage.length === 0")
+    all_sent(again)
     scores = kept(store, 3, place.id)["rating"]["scores"]
     assert scores == {"information_security": 2, "etiology_explainability": 1, "user_guidance": 0}
     expect(again.locator("fieldset.axis").nth(2).get_by_role("radio", checked=True)).to_have_value("0")
@@ -163,7 +172,7 @@ def test_an_answer_that_got_lost_on_the_way_is_not_saved_twice(
     expect(page.locator("#status")).to_contain_text("No connection")
     page.keyboard.press("2")
     saved(page)
-    page.wait_for_function("localStorage.length === 0")
+    all_sent(page)
     item = kept(store, 4, place.id)
     assert (item["version"], item["rating"]["scores"]) == (
         2, {"information_security": 2, "etiology_explainability": 2}
