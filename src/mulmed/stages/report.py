@@ -99,6 +99,12 @@ def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
     """What of the recipe the report prints: all but the places on this machine."""
     shown = recipe.model_dump(
         mode="json",
-        exclude={"data": True, "output": True, "tracker": True, "corpus": {"key", "executor"}, "report": {"review"}},
+        exclude={
+            "data": True,
+            "output": True,
+            "tracker": True,
+            "corpus": {"key", "executor"},
+            "report": {"review"},
+        },
     )
     return shown | {"base": base.label}
