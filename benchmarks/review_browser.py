@@ -62,8 +62,11 @@ def rate_all(page: Page, link: str, person: str) -> int:
     while "/rate/" in page.url:
         page.wait_for_selector("#answer:not(:empty)")
         here = page.url
-        for score in opinion(person, page.locator("#answer").inner_text()):
-            page.keyboard.press(str(score))
+        for axis, score in enumerate(opinion(person, page.locator("#answer").inner_text())):
+            if (
+                page.locator("fieldset.axis").nth(axis).is_visible()
+            ):  # not so behind an answer that stops the rating
+                page.keyboard.press(str(score))
         training = page.locator(".place .tag").count() > 0
         page.keyboard.press("Enter")
         if training:
@@ -74,8 +77,8 @@ def rate_all(page: Page, link: str, person: str) -> int:
     return done
 
 
-def pictures(browser: Any, url: str, study: str, out: Path) -> None:
-    """The rating page wide and light, narrow and dark, and the administrator's page."""
+def picture_rating(browser: Any, url: str, study: str, out: Path) -> None:
+    """The first page to rate, its first axis scored: wide and light, narrow and dark."""
     looks = {
         "rating": {"viewport": {"width": 1180, "height": 900}},
         "rating-dark-zh": {
@@ -84,26 +87,27 @@ def pictures(browser: Any, url: str, study: str, out: Path) -> None:
             "locale": "zh-CN",
         },
     }
-    (name,) = list(json.loads(review("invite", study, "--json")))[:1]
-    for file, look in looks.items():
+    people = list(json.loads(review("invite", study, "--json")))
+    for person, (file, look) in zip(people, looks.items(), strict=False):
         context = browser.new_context(**look)
         page = context.new_page()
-        page.goto(
-            next(
-                iter(
-                    json.loads(review("invite", study, "--annotator", name, "--url", url, "--json")).values()
-                )
-            )
-        )
+        link = json.loads(review("invite", study, "--annotator", person, "--url", url, "--json"))[person]
+        page.goto(link)
         page.locator("main form button").click()
-        page.locator("a.dot").nth(6).click()
+        page.locator("a.primary").click()
         page.wait_for_selector("#answer:not(:empty)")
+        page.keyboard.press("0")
+        expect(page.locator("#status")).to_have_class("good")
         page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=out / f"{file}.png")
         context.close()
-    context = browser.new_context(viewport={"width": 1000, "height": 700})
+
+
+def picture_administration(browser: Any, url: str, study: str, out: Path) -> None:
+    """The administrator's page."""
+    context = browser.new_context(viewport={"width": 1000, "height": 1080})
     page = context.new_page()
-    page.goto(next(iter(json.loads(review("invite", study, "--admin", "--url", url, "--json")).values())))
+    page.goto(json.loads(review("invite", study, "--admin", "--url", url, "--json"))["administrator"])
     page.locator("main form button").click()
     expect(page.locator("table").first).to_be_visible()
     page.screenshot(path=out / "administration.png")
@@ -129,10 +133,12 @@ def main() -> None:
     url = f"http://127.0.0.1:{port}"
     server = subprocess.Popen([*MULMED, "serve", args.study, "--port", str(port)], stdout=subprocess.DEVNULL)
     try:
-        links = json.loads(review("invite", args.study, "--url", url, "--json"))
         received: list[str] = []
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            if args.shots:
+                picture_rating(browser, url, args.study, args.out)
+            links = json.loads(review("invite", args.study, "--url", url, "--json"))
             for person, link in links.items():
                 context = browser.new_context()
                 context.on("response", lambda response: received.extend(body(response)))
@@ -140,7 +146,7 @@ def main() -> None:
                 context.close()
                 print(f"{person}: {done} answers, {time.monotonic() - began:.0f} s", file=sys.stderr)
             if args.shots:
-                pictures(browser, url, args.study, args.out)
+                picture_administration(browser, url, args.study, args.out)
             browser.close()
         named = sum(any(model in text for model in models) for text in received)
         print(f"{len(received)} responses read, {named} of them name a model")

@@ -120,7 +120,9 @@ function score(key, value, moveOn) {
   const next = missing();
   current = moveOn && next ? next : key;
   changed();
-  if (moveOn) focusAxis(current);
+  // All scored: the next digit must not fall on an axis that nobody looks at any more.
+  if (moveOn && next) focusAxis(next);
+  else if (moveOn) $("submit").focus();
 }
 
 function focusAxis(key) {
@@ -252,7 +254,9 @@ addEventListener("keydown", (event) => {
     ArrowRight: () => move(data.next),
     // Among the scores the arrows are the browser's own.
     ...(radio ? {} : { ArrowUp: () => focusAxis(current), ArrowDown: () => focusAxis(current) }),
-    ...Object.fromEntries(axis.values.map((value) => [String(value), () => score(axis.key, value, true)])),
+    ...(target.matches("button")
+      ? {}
+      : Object.fromEntries(axis.values.map((value) => [String(value), () => score(axis.key, value, true)]))),
   }[event.key];
   if (act) { event.preventDefault(); act(); }
 });
