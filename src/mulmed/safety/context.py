@@ -51,7 +51,10 @@ class Context:
         self._by_clause: list[set[str]] = [set() for _ in self._clauses]
         self._by_sentence: list[set[str]] = [set() for _ in range(self._sentence_of[-1] + 1)]
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._blocked = sorted((a, b) for a, b, c in found if c == "not_negation")
         for start, end, concept in found:
+            if concept in _CUES and self._is_blocked(start, end):
+                continue
             if not (self._idioms and self._idiom(start, end) and concept != "idiom"):
                 self._places[concept].append((start, end))
                 clause = bisect_right(self._starts, start) - 1
@@ -111,15 +114,16 @@ class Context:
         near = self._idioms[max(at - _NEAR, 0) : at]
         return any(start < b and b - a >= end - start for a, b in near)
 
+    def _is_blocked(self, start: int, end: int) -> bool:
+        """Whether a cue is part of a phrase that only looks like one ("not only", 没这么疼过)."""
+        at = bisect_right(self._blocked, (start, len(self._text)))
+        return any(end <= b for _, b in self._blocked[max(at - _NEAR, 0) : at])
+
     def _scopes(self) -> Iterator[tuple[int, int]]:
         """Stretches that are negated."""
-        blocked = sorted(self._places.get("not_negation", ()))
         stops = sorted(start for start, _ in self._places.get("but", ()))
         for name, reach in (("negation", 0), ("negation_list", 0), ("negation_short", _REACH_SHORT)):
             for start, end in self._places.get(name, ()):
-                at = bisect_right(blocked, (start, len(self._text)))
-                if any(end <= b for _, b in blocked[max(at - _NEAR, 0) : at]):
-                    continue
                 clause = bisect_right(self._starts, start) - 1
                 limit = self._clauses[clause][1]
                 if name == "negation_list":
@@ -159,6 +163,8 @@ class Context:
         return self._clauses[last][1]
 
 
+#: Cues that a phrase of not_negation takes away.
+_CUES = frozenset({"negation", "negation_list", "negation_short", "past", "over", "asked"})
 _PAST = frozenset({"past", "ago", "year"})
 _PRESENT = frozenset({"now", "recent"})
 #: What no item of a negated list has: a subject or a time of its own; a stress, unless it is denied outright.

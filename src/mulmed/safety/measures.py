@@ -154,6 +154,8 @@ def _times(text: str, first: int, last: int) -> Iterator[Hit]:
         count, unit = _first(match)
         days = number(count) * _DAYS[unit]
         yield *match.span(), "recent" if days < 1.5 else "ago"
+        if days > 300:
+            yield *match.span(), "years_ago"
     for match in _FOR.finditer(text, first, last):
         count, unit = _first(match)
         days = number(count) * _DAYS[unit]
@@ -161,7 +163,7 @@ def _times(text: str, first: int, last: int) -> Iterator[Hit]:
     for match in _AGE.finditer(text, first, last):
         count, unit = _first(match)
         days = number(count) * _AGES.get(unit, _DAYS.get(unit, 0))
-        if 0 < days < 90:
+        if 0 < days < 90 and "几" not in count and text[match.start() - 1] not in "前这几":
             yield *match.span(), "infant"
     for match in _GESTATION.finditer(text, first, last):
         if 13 <= (weeks := number(_first(match)[0])) <= 42:
