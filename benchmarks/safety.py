@@ -2,9 +2,10 @@
 
     python benchmarks/safety.py [--data DIR] [--json FILE]
 
-``safety_messages/`` holds the messages, each with the kind of danger or ``-``: written before any rule, half of them
-(parted by the hash of the text) not looked at while rules were written. Recall: emergencies with any flag. False
-alarms: other messages with any flag. Kind: emergencies with a flag of their own kind. Intervals are Wilson's, 95 %.
+``safety_messages/`` holds the messages, each with the kind of danger or ``-``; the first lines of a file tell when it was
+written and who had seen it (docs/safety.md: only the fourth set was written after the rules were finished). Recall:
+emergencies with any flag. False alarms: other messages with any flag. Kind: emergencies with a flag of their own kind.
+Intervals are Wilson's, 95 %.
 ``--data``: a folder of published corpora as the recipes read them; patients' questions there carry no labels, so that only
 the rate of flags is told. Also timed: messages of 500 characters, and 100,000 characters of text made to be slow.
 """
@@ -68,8 +69,8 @@ def show(name: str, counts: dict[str, int]) -> None:
 
 
 def halves() -> list[str]:
-    """The names of the sets, the one that rules were written with first."""
-    return sorted({path.stem.rpartition("_")[0] for path in MESSAGES.glob("*.tsv")})
+    """The names of the sets, in the order in which they were measured first."""
+    return ["development", "heldout", "second", "third", "fourth"]
 
 
 # --- speed -------------------------------------------------------------------------------------------
