@@ -56,6 +56,12 @@ def create(
         typer.Option(help="Whether an unacceptable answer is still rated on the later axes."),
     ] = "score_all",
     rubric: Annotated[Path | None, typer.Option(help="A rubric; default: the paper's.")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="A model that rates everything too: export its --sheets, have any engine fill them in, import."
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="What the report calls the study.")] = "Ethics review",
     seed: Annotated[int, typer.Option(min=0, help="Decides sample, assignment and order.")] = 42,
     as_json: AsJson = False,
@@ -100,6 +106,7 @@ def create(
         repeats=repeats,
         on_unsafe=on_unsafe,
         name=name,
+        judge=judge,
     )
     if as_json:
         _print_json(
@@ -142,11 +149,11 @@ def invite(
     """Print links that work once and sign an annotator in. Earlier unused links lapse."""
     from mulmed.review.database import open_store
     from mulmed.review.store import invite as new_token
-    from mulmed.review.store import names
+    from mulmed.review.store import names, read_study
 
     store = open_store(study)
-    people = names(store)
-    by_name = {name: number for number, name in people.items()}
+    judge = read_study(store).settings["judge"]
+    by_name = {name: number for number, name in names(store).items() if name != judge}
     wanted: dict[str, int | None] = (
         {"administrator": None} if admin else {n: by_name.get(n, 0) for n in annotator or by_name}
     )
@@ -250,12 +257,12 @@ def status(study: Study, as_json: AsJson = False) -> None:
 
     from mulmed.review.database import open_store
     from mulmed.review.monitor import agreement, progress
-    from mulmed.review.ratings import read_rows
+    from mulmed.review.ratings import apart, read_rows
     from mulmed.review.store import read_study
 
     store = open_store(study)
     found, rows = read_study(store), read_rows(store)
-    people, axes = progress(rows), agreement(rows, found.rubric)
+    people, axes = progress(rows), agreement(apart(rows, found.settings["judge"])[0], found.rubric)
     if as_json:
         _print_json(
             {

@@ -68,6 +68,7 @@ def make_study(
     repeats: float = 0.05,
     training: bool = False,
     models: Sequence[str] = MODELS,
+    judge: str | None = None,
 ) -> Store:
     """A study of invented answers in the database at ``target``."""
     rubric = load_rubric()
@@ -85,6 +86,7 @@ def make_study(
         repeats=repeats,
         on_unsafe=on_unsafe,
         name="invented",
+        judge=judge,
     )
     if state == "open":
         move(store, "open")

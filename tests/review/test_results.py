@@ -12,6 +12,7 @@ import pytest
 from mulmed.errors import MulmedError
 from mulmed.report import figures
 from mulmed.report.review_figures import scores_figure, shares_figure
+from mulmed.report.review_tables import judge_table
 from mulmed.review.agreement import gwet_ac2, krippendorff_alpha, why_undefined
 from mulmed.review.database import Store
 from mulmed.review.results import results
@@ -92,6 +93,39 @@ def test_numbers_are_those_of_the_ratings(tmp_path: Path) -> None:
     assert [r["twice"] for r in found["repeats"]] == [6, 6, 6]  # 5% of 36, rounded up, for three
     assert [r["same"] for r in found["repeats"]] == [6, 6, 6]
     assert not any(name in json.dumps(found) for name in people)
+
+
+def test_a_judge_model_is_compared_with_the_people_and_never_counted_among_them(tmp_path: Path) -> None:
+    """The judge agrees with everybody on the second axis and is the opposite of everybody on the third."""
+
+    def score(name: str, item: dict[str, Any]) -> tuple[int, int, int]:
+        thought = len(item["question"]) % 3
+        return 2, thought, 2 - thought if name == "judge-9" else thought
+
+    found, alone = (
+        unblinded(_rated(make_study(str(tmp_path / f"{judge}.db"), questions=12, judge=judge), score))
+        for judge in ("judge-9", None)
+    )
+    assert found["annotators"] == alone["annotators"] == 3
+    assert [(r["mean"], r["ratings"]) for r in found["scores"]] == [
+        (r["mean"], r["ratings"]) for r in alone["scores"]
+    ]
+    assert found["agreement"][3]["kappa"]["value"] == alone["agreement"][3]["kappa"]["value"] == pytest.approx(1)
+    assert alone["judge"] == []
+    assert judge_table(alone) is None
+    of_all = {j["axis"]: j["value"] for j in found["judge"] if j["language"] == "all"}
+    assert of_all["information_security"] is None
+    assert of_all["etiology_explainability"] == pytest.approx(1)
+    assert of_all["user_guidance"] < -0.5
+    table = judge_table(found)
+    assert table is not None
+    assert "judge-9" in table.caption
+    assert [cell.text for cell in table.groups[0].rows[1]] == ["Etiology explainability", "1.00", "1.00"]
+
+
+def _rated(store: Store, score: Any) -> Store:
+    rate_all(store, score)
+    return store
 
 
 def test_scores_behind_a_gate_are_of_those_who_passed_it(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def _review(path: Path, picture: Callable[[str, Figure, str, str], Picture]) -> 
             ),
             scores=review_tables.scores_table(results),
             agreement=review_tables.agreement_table(results),
+            judge=review_tables.judge_table(results),
             comparisons=review_tables.comparisons_table(results),
             leave_one_out=review_tables.leave_one_out_table(results),
             missing=review_tables.missing_table(results),

@@ -30,6 +30,7 @@ class ReviewSection:
     shares_picture: Picture
     scores: Table
     agreement: Table
+    judge: Table | None
     comparisons: Table
     leave_one_out: Table
     missing: Table

@@ -133,6 +133,30 @@ def agreement_table(results: Results) -> Table:
     )
 
 
+def judge_table(results: Results) -> Table | None:
+    """The judge model beside the people, ``None`` without one."""
+    titles = _titles(results)
+    people = {(a["axis"], a["language"]): a["kappa"] for a in results["agreement"]}
+
+    def row(found: Mapping[str, Any]) -> tuple[Cell, ...]:
+        among = people[found["axis"], found["language"]]
+        cells = (_number(k["value"], k["low"], k["high"], "undefined") for k in (found, among))
+        return Cell(titles[found["axis"]]), *cells
+
+    groups = [
+        Group(_language(language), tuple(row(j) for j in results["judge"] if j["language"] == language))
+        for language in _languages(results)
+    ]
+    if not results["judge"]:
+        return None
+    return Table(
+        f"A judge model ({results['study']['judge']}) that rated the same answers, unseen by the annotators and not counted"
+        f" among them: weighted kappa (quadratic, mean over pairs) with {_level(results)}s.",
+        ("Axis", "Judge with each person", "People among themselves"),
+        tuple(groups),
+    )
+
+
 def comparisons_table(results: Results) -> Table:
     """Every two models on each axis."""
     titles = _titles(results)

@@ -181,14 +181,21 @@ def alpha(ratings: Floats, level: Level) -> Coefficient:
 
 
 def kappa(
-    ratings: Floats, weights: Weights | npt.ArrayLike, categories: Sequence[float] | None
+    ratings: Floats,
+    weights: Weights | npt.ArrayLike,
+    categories: Sequence[float] | None,
+    pairs: Sequence[tuple[int, int]] | None = None,
 ) -> Coefficient:
-    """Weighted kappa; of more than two raters the mean over those pairs for whom it is defined (Light 1971)."""
+    """Weighted kappa; of more than two raters the mean over those pairs for whom it is defined (Light 1971).
+
+    Args:
+        pairs: of raters; default: every two.
+    """
     values = _categories(ratings, categories)
     agree = _agreement_weights(values, weights)
     q = len(values)
     one_hot = (ratings[:, :, None] == values).astype(float)  # (raters, items, categories), all 0 for NaN
-    both = list(combinations(range(len(ratings)), 2))
+    both = list(combinations(range(len(ratings)), 2)) if pairs is None else list(pairs)
     if not both:
         return Coefficient(np.zeros((ratings.shape[1], 1)), lambda sums: np.full(len(sums), np.nan))
     parts = np.concatenate(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mulmed.review import monitor
 from mulmed.review.database import Store
-from mulmed.review.ratings import read_rows
+from mulmed.review.ratings import apart, read_rows
 from mulmed.review.rubric import Rubric
 from mulmed.review.store import (
     SESSION_DAYS,
@@ -210,7 +210,7 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
         study, rows = read_study(store), read_rows(store)
         return page(
             request, "admin.html.j2", study=study, progress=monitor.progress(rows),
-            agreement=monitor.agreement(rows, study.rubric), titles={a.key: a.title for a in study.rubric.axes},
+            agreement=monitor.agreement(apart(rows, study.settings["judge"])[0], study.rubric), titles={a.key: a.title for a in study.rubric.axes},
         )  # fmt: skip
 
     return app

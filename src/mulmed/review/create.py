@@ -46,6 +46,7 @@ def create(
     repeats: float,
     on_unsafe: OnUnsafe,
     name: str,
+    judge: str | None = None,
 ) -> Account:
     """Make a study, in state draft.
 
@@ -56,11 +57,12 @@ def create(
         questions: how many to draw; answered by every model and naming none.
         overlap: annotators a question.
         repeats: share of an annotator's answers that come again, unannounced.
+        judge: a model that rates everything beside the people, never counted as one of them.
 
     Raises:
         MulmedError: the answers do not fit together, none is left, or there are too few annotators.
     """
-    if not people or len({p.name for p in people}) < len(people):
+    if not people or len({*(p.name for p in people), judge}) <= len(people):
         raise MulmedError(
             "There is no annotator, or two have one name.",
             where="--annotator",
@@ -90,8 +92,11 @@ def create(
         p.name: order(blocks[p.name], candidates.models, repeats, training[p.name], seed, p.name)
         for p in people
     }
+    if judge is not None:
+        orders[judge] = order([q.id for q in chosen], candidates.models, 0, [], seed, judge)
     settings = {
         "name": name,
+        "judge": judge,
         "seed": seed,
         "overlap": overlap,
         "repeats": repeats,
@@ -108,7 +113,7 @@ def create(
         candidates=candidates,
         chosen=chosen,
         orders=orders,
-        people=people,
+        people=[*people, *([Annotator(judge)] if judge else [])],
         rubric=rubric,
         settings=settings,
     )

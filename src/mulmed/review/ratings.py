@@ -66,6 +66,11 @@ def read_rows(store: Store) -> list[Row]:
     return [Row(**{**r._mapping, "rating": orjson.loads(r.rating) if r.rating else None}) for r in found]
 
 
+def apart(rows: Sequence[Row], judge: str | None) -> tuple[list[Row], list[Row]]:
+    """The people's rows, and those of the judge model."""
+    return [r for r in rows if r.annotator != judge], [r for r in rows if r.annotator == judge]
+
+
 def matrix(rows: Sequence[Row], axis: str) -> tuple[Floats, list[str], list[int]]:
     """Scores of one axis as (annotators, items) with NaN where there is none, the annotators' names and the items.
 

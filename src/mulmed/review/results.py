@@ -16,7 +16,7 @@ from mulmed.review.agreement import Coefficient, ac2, alpha, bootstrap_interval,
 from mulmed.review.database import Store
 from mulmed.review.monitor import progress
 from mulmed.review.ranking import friedman, paired_wilcoxon
-from mulmed.review.ratings import Row, matrix, read_rows, repeats
+from mulmed.review.ratings import Row, apart, matrix, read_rows, repeats
 from mulmed.review.rubric import Axis
 from mulmed.review.store import read_study, unsealed
 
@@ -30,17 +30,19 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
 
     Keys: ``format``, ``study`` (settings, rubric, when), ``axes``, ``models``, ``languages`` (``all`` first), ``scores`` (a row
     a model, axis and language), ``agreement`` (an axis and language), ``comparisons`` (an axis), ``leave_one_out`` (an
-    annotator and axis), ``repeats``, ``missing``, ``confidence``, ``resamples``, ``ratings_sha256``.
+    annotator and axis), ``judge`` (an axis and language, empty without one), ``repeats``, ``missing``, ``confidence``, ``resamples``, ``ratings_sha256``.
 
     Raises:
         MulmedError: the study is not unblinded.
     """
     key = unsealed(store)
-    study, rows = read_study(store), _without_names(read_rows(store))
+    study = read_study(store)
+    people, judged = apart(read_rows(store), study.settings["judge"])
+    rows = _without_names(people)
     models = sorted(set(key.values()))
     languages = ["all", *sorted({row.language for row in rows})]
     rng = np.random.default_rng(int(study.settings["seed"]))
-    scores, agreements, comparisons, without = [], [], [], []
+    scores, agreements, comparisons, without, judge = [], [], [], [], []
     for axis in study.rubric.axes:
         for language in languages:
             part = [row for row in rows if language in ("all", row.language)]
@@ -53,6 +55,11 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
             agreements.append(
                 {"axis": axis.key, "language": language} | _agreement(part, axis, resamples, confidence, rng)
             )
+            if judged:
+                judge.append(
+                    {"axis": axis.key, "language": language}
+                    | _judge(part, judged, axis, resamples, confidence, rng)
+                )
         values = _by_question(rows, axis.key, key, models)
         overall = friedman(values)
         comparisons.append(
@@ -75,7 +82,7 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
             }
         )
         without += _leave_one_out(rows, axis, key, models)
-    finished = [[r.assignment, r.annotator, r.status, r.rating] for r in rows]
+    finished = [[r.assignment, r.annotator, r.status, r.rating] for r in [*rows, *judged]]
     return {
         "format": FORMAT,
         "study": {**study.settings, "created_at": study.created_at, "on_unsafe": study.on_unsafe},
@@ -95,6 +102,7 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
         "agreement": agreements,
         "comparisons": comparisons,
         "leave_one_out": without,
+        "judge": judge,
         "repeats": [_repeats(rows, axis) for axis in study.rubric.axes],
         "missing": _missing(rows),
         "confidence": confidence,
@@ -177,6 +185,35 @@ def _agreement(
             "undefined_draws": e.undefined,
         }
     return found
+
+
+def _judge(
+    people: Sequence[Row],
+    judged: Sequence[Row],
+    axis: Axis,
+    resamples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Weighted kappa of the judge model with each person, as a mean: to be read beside that of the people among themselves."""
+    answers = {row.item for row in people}
+    both = [*(row for row in judged if row.item in answers), *people]
+    ratings, who, numbers = matrix(both, axis.key)
+    question = {row.item: row.question for row in both}
+    pairs = [(0, i) for i in range(1, len(who))] if who and who[0] == judged[0].annotator else []
+    e = bootstrap_interval(
+        kappa(ratings, "quadratic", axis.values, pairs),
+        resamples,
+        confidence,
+        rng,
+        [question[item] for item in numbers],
+    )
+    return {
+        "value": _none(e.value),
+        "low": _none(e.low),
+        "high": _none(e.high),
+        "undefined_draws": e.undefined,
+    }
 
 
 def _by_question(rows: Sequence[Row], axis: str, key: Mapping[int, str], models: Sequence[str]) -> Floats:

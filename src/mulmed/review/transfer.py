@@ -118,7 +118,7 @@ def _flat(row: Row, study: Study, key: Mapping[int, str] | None) -> dict[str, An
 
 def sheets(store: Store, study: Study, people: Mapping[int, str]) -> Iterator[dict[str, Any]]:
     """What annotators would see, to be rated elsewhere: question and answer, and empty columns for the scores."""
-    for number, name in people.items():
+    for number, name in people.items():  # a judge model's too, to be filled in by any engine
         for place in places(store, number):
             item = read_item(store, number, place.id)
             if place.kind == "training" or item is None:
