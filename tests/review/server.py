@@ -1,4 +1,4 @@
-"""The review's server as a process of its own, as a user starts it, and a small client of its pages."""
+"""The review's server, as a process that can be killed or in a thread, and a small client of its pages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import uvicorn
 
+from mulmed.review.app import make_app
+from mulmed.review.database import open_store
 from tests.runs import ENVIRONMENT
 
 
@@ -27,15 +31,20 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """``mulmed review serve`` on loopback."""
+    """Where a server listens."""
 
-    target: str
     port: int
-    process: subprocess.Popen[bytes]
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass
+class Process(Server):
+    """``mulmed review serve`` as a user starts it."""
+
+    process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
         """As a power cut would end it."""
@@ -43,18 +52,23 @@ class Server:
         self.process.wait()
 
 
-def start(target: str, port: int | None = None) -> Server:
+def start(target: str, port: int | None = None) -> Process:
     port = port or free_port()
     command = [sys.executable, "-c", "from mulmed.cli import main; main()", "review", "serve", target]
     process = subprocess.Popen(
         [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
     )
-    server = Server(target, port, process)
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
+    server = Process(port, process)
+    _wait_for(server, lambda: process.poll() is None)
+    return server
+
+
+def _wait_for(server: Server, alive: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        assert alive(), "the server ended"
         try:
             httpx.get(server.url + "/static/shared/icon.svg", timeout=1)
-            return server
+            return
         except httpx.HTTPError:
             time.sleep(0.05)
     raise AssertionError("the server did not start")
@@ -62,12 +76,20 @@ def start(target: str, port: int | None = None) -> Server:
 
 @contextmanager
 def serving(target: str) -> Iterator[Server]:
-    server = start(target)
+    """The same server in a thread, with a store of its own: a process takes two seconds to start."""
+    port = free_port()
+    config = uvicorn.Config(
+        make_app(open_store(target)), port=port, access_log=False, log_level="error", server_header=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
     try:
-        yield server
+        _wait_for(Server(port), thread.is_alive)
+        yield Server(port)
     finally:
-        server.process.terminate()
-        server.process.wait(20)
+        server.should_exit = True
+        thread.join(20)
 
 
 def sign_in(url: str, token: str) -> httpx.Client:

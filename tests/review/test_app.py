@@ -1,4 +1,4 @@
-"""The application as its users' programs see it: a real server process, what it shows and what it refuses."""
+"""The application as its users' programs see it: a real server, what it shows and what it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from mulmed.review import schema
 from mulmed.review.audit import verify
 from mulmed.review.database import Store, open_store
-from mulmed.review.store import invite, move, places, read_item, save_rating
+from mulmed.review.store import invite, move, places, read_item
 from mulmed.web.guard import HEADERS
 from tests.review.server import Server, links, page_data, serving, sign_in, start
 from tests.review.studies import MODELS, make_study, rating
@@ -287,23 +287,3 @@ def test_no_acknowledged_score_is_lost_when_the_server_is_killed(tmp_path: Path)
         assert (item["version"], item["rating"]) == (version, given)
     assert len(acknowledged) > 8
     assert verify(reopened) == []
-
-
-def test_the_server_says_when_there_is_no_study(tmp_path: Path) -> None:
-    from tests.runs import mulmed
-
-    done = mulmed("review", "serve", tmp_path / "nowhere.db")
-    assert done.returncode == 2
-    assert "no such study" in done.stderr
-
-
-def test_saving_goes_on_while_another_process_reads_and_writes(tmp_path: Path) -> None:
-    """The command line on a study that is being served: same database, other process."""
-    store = make_study(str(tmp_path / "a.db"))
-    with serving(store.where) as server:
-        client = sign_in(server.url, invite(store, 1))
-        mine, others = places(store, 1), places(store, 2)
-        for n, (place, other) in enumerate(zip(mine[:6], others[:6], strict=True)):
-            assert put(client, place.id, rating(2, 2, 2), 0, f"request-{n}").status_code == 200
-            save_rating(store, 2, other.id, rating(1, 1, 1), 0, f"elsewhere-{n}")
-    assert verify(store) == []

@@ -110,7 +110,9 @@ def test_a_judge_model_is_compared_with_the_people_and_never_counted_among_them(
     assert [(r["mean"], r["ratings"]) for r in found["scores"]] == [
         (r["mean"], r["ratings"]) for r in alone["scores"]
     ]
-    assert found["agreement"][3]["kappa"]["value"] == alone["agreement"][3]["kappa"]["value"] == pytest.approx(1)
+    assert (
+        found["agreement"][3]["kappa"]["value"] == alone["agreement"][3]["kappa"]["value"] == pytest.approx(1)
+    )
     assert alone["judge"] == []
     assert judge_table(alone) is None
     of_all = {j["axis"]: j["value"] for j in found["judge"] if j["language"] == "all"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,15 @@ import orjson
 import pytest
 from playwright.sync_api import expect
 
+from mulmed.cli import main
 from mulmed.errors import MulmedError
 from mulmed.report.build import build_report
 from tests.report.invented import write_run
 from tests.review.server import serving
 from tests.review.studies import answers
-from tests.runs import mulmed
 
 PEOPLE = ("Adaora", "Bohumil", "Chenxi", "Devika", "Emilio")
 MODELS = ("Quillon-9", "wrenlet")
-
-
-def review(*arguments: str | Path) -> str:
-    done = mulmed("review", *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def scores_of(person: str, answer: str) -> tuple[int, int, int]:
@@ -57,7 +52,22 @@ def rate(context: Any, url: str, person: str) -> int:
     return done
 
 
-def test_from_answers_to_figures(tmp_path: Path, browser: Any) -> None:
+def test_from_answers_to_figures(
+    tmp_path: Path, browser: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(*arguments: str | Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["mulmed", "review", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    def review(*arguments: str | Path) -> str:
+        code, out = command(*arguments)
+        assert code == 0
+        return out
+
     study, file = tmp_path / "study.db", tmp_path / "answers.jsonl"
     file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in answers(4, MODELS)))
     given = [word for name in PEOPLE for word in ("--annotator", name)]
@@ -75,8 +85,9 @@ def test_from_answers_to_figures(tmp_path: Path, browser: Any) -> None:
     status = json.loads(review("status", study, "--json"))
     assert [p["done"] for p in status["progress"]] == [5] * 5
     review("lock", study)
-    refused = mulmed("review", "results", study, "--out", tmp_path / "out")
-    assert (refused.returncode, (tmp_path / "out").exists()) == (2, False)
+    assert command("serve", tmp_path / "nowhere.db")[0] == 2
+    assert command("results", study, "--out", tmp_path / "out")[0] == 2  # not unblinded yet
+    assert not (tmp_path / "out").exists()
     review("unblind", study)
     table = review("results", study, "--out", tmp_path / "out")
     assert "undefined: no variation" in table
