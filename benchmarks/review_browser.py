@@ -26,6 +26,7 @@ from playwright.sync_api import Error, Page, expect, sync_playwright
 from sqlalchemy import select
 
 from mulmed.review import schema
+from mulmed.review.candidates import naming_pattern
 from mulmed.review.database import open_store
 
 MULMED = [sys.executable, "-c", "from mulmed.cli import main; main()", "review"]
@@ -125,7 +126,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with open_store(args.study).read() as connection:
-        models = set(connection.execute(select(schema.sealed.c.model)).scalars())
+        names = naming_pattern(sorted(set(connection.execute(select(schema.sealed.c.model)).scalars())))
     review("open", args.study)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -148,7 +149,7 @@ def main() -> None:
             if args.shots:
                 picture_administration(browser, url, args.study, args.out)
             browser.close()
-        named = sum(any(model in text for model in models) for text in received)
+        named = sum(names.search(text) is not None for text in received)
         print(f"{len(received)} responses read, {named} of them name a model")
     finally:
         server.terminate()

@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 import pytest
+import yaml
 from playwright.sync_api import expect
 
 from mulmed.cli import main
 from mulmed.errors import MulmedError
 from mulmed.report.build import build_report
+from mulmed.review.rubric import PAPER
 from tests.report.invented import write_run
 from tests.review.server import serving
 from tests.review.studies import answers
@@ -71,16 +73,20 @@ def test_from_answers_to_figures(
     study, file = tmp_path / "study.db", tmp_path / "answers.jsonl"
     file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in answers(4, MODELS)))
     given = [word for name in PEOPLE for word in ("--annotator", name)]
-    made = json.loads(review("create", study, "--answers", file, *given, "--count", "2", "--json"))
+    rubric = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    rubric["training"] = rubric["training"][:1]
+    (tmp_path / "rubric.yaml").write_text(yaml.safe_dump(rubric, allow_unicode=True), encoding="utf-8")
+    given += ["--rubric", str(tmp_path / "rubric.yaml"), "--count", "2"]
+    made = json.loads(review("create", study, "--answers", file, *given, "--json"))
     assert made["questions"] == [{"language": c, "task": "qa", "questions": 1} for c in ("en", "zh")]
-    assert set(made["ratings"].values()) == {4 + 4 + 1}  # training, answers, a hidden repeat
+    assert set(made["ratings"].values()) == {1 + 4 + 1}  # training, answers, a hidden repeat
     review("open", study)
     with serving(str(study)) as server:
         links = json.loads(review("invite", study, "--url", server.url, "--json"))
         for person in PEOPLE:
             context = browser.new_context()
             context.set_default_timeout(15_000)
-            assert rate(context, links[person], person) == 9
+            assert rate(context, links[person], person) == 6
             context.close()
     status = json.loads(review("status", study, "--json"))
     assert [p["done"] for p in status["progress"]] == [5] * 5
