@@ -72,7 +72,19 @@ def test_nothing_an_annotator_can_fetch_tells_of_models_sources_or_others(
     with store.read() as connection:
         row = connection.execute(select(schema.study)).one()
         others = {a.id for a in connection.execute(select(schema.assignments)) if a.annotator_id != 1}
-    secret = [*MODELS, "source-", "Bo", "Chen", row.rubric_sha256, 'repeat"', 'position"', "seed", *others]
+    secret = [
+        "mulmed",
+        "MulMed",
+        *MODELS,
+        "source-",
+        "Bo",
+        "Chen",
+        row.rubric_sha256,
+        'repeat"',
+        'position"',
+        "seed",
+        *others,
+    ]
     for path, text in found.items():
         body = text.replace("repeat(", "")
         leaks = [word for word in secret if re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![a-z])", body)]

@@ -33,7 +33,7 @@ from mulmed.web.guard import Guard
 from mulmed.web.pages import LANGUAGES, STATIC, Pages, choose_language
 
 HERE = Path(__file__).parent
-COOKIE = "mulmed_review"
+COOKIE = "review"
 
 
 class Saving(BaseModel):
