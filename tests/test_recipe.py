@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mulmed.errors import MulmedError
-from mulmed.recipe import Holdout, Recipe, load_recipe
-from tests.runs import ROOT
+from mulmed.recipe import Api, Holdout, Recipe, load_recipe
+from tests.runs import ROOT, write_recipe
 
 MINIMAL: dict[str, Any] = {
     "name": "small",
@@ -380,3 +380,49 @@ def test_a_recipe_survives_being_written_and_read(
     path = tmp_path_factory.getbasetemp() / "again.yaml"
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"engine": "llamacp"}, "generation.engine: Input should be 'transformers' or 'llamacpp'"),
+        ({"gguf": "f16"}, "gguf belongs to `engine: llamacpp`"),
+        ({"engine": "llamacpp", "decoding": {"num_beams": 4}}, "llamacpp has no decoding.num_beams"),
+        (
+            {"baselines": {"base": {"model": "m"}}},
+            "generation.baselines.base: the base or a step has this name",
+        ),
+        ({"baselines": {"gpt": {"source": "iclinic"}}}, "did you mean 'icliniq'?"),
+        (
+            {"baselines": {"gpt": {"api": "https://h/v1", "modle": "m"}}},
+            "modle: unknown key (did you mean 'model'?)",
+        ),
+        ({"baselines": {"gpt": {"model": "m", "adaptor": "a"}}}, "unknown key (did you mean 'adapter'?)"),
+        ({"baselines": {"gpt": {"api": "ftp://h/v1", "model": "m"}}}, "begins with http:// or https://"),
+        ({"baselines": {"gpt": {"api": "https://u:k@h/v1", "model": "m"}}}, "an address holds no key"),
+        ({"baselines": {"gpt": {"api": "http://h/v1", "model": "m", "key_env": "K"}}}, "without encryption"),
+        ({"baselines": {"gpt": {"api": "https://h/v1", "model": "m", "budget": 1}}}, "a budget needs prices"),
+        ({"models": ["gpt"]}, "generation.models names 'gpt', which is none of base, crossla, mulmed"),
+    ],
+)
+def test_engines_and_baselines_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, Any], what: str
+) -> None:
+    path = write_recipe(
+        tmp_path / "r.yaml", "x", tmp_path, {f"generation.{k}": v for k, v in changes.items()}
+    )
+    with pytest.raises(MulmedError) as caught:
+        load_recipe(path)
+    assert what in str(caught.value)
+
+
+def test_baselines_answer_after_the_recipes_own_models(tmp_path: Path) -> None:
+    baselines = {
+        "gpt": {"api": "https://h/v1/", "model": "m", "key_env": "K"},
+        "chatgpt": {"source": "icliniq"},
+    }
+    recipe = load_recipe(
+        write_recipe(tmp_path / "r.yaml", "x", tmp_path, {"generation.baselines": baselines})
+    )
+    assert recipe.models == ("base", "crossla", "mulmed", "gpt", "chatgpt")
+    assert recipe.generation.baselines["gpt"] == Api(api="https://h/v1", model="m", key_env="K")

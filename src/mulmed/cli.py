@@ -17,6 +17,7 @@ from mulmed.terminal import (
     Shower,
     err,
     out,
+    print_engines,
     print_error,
     print_funnel,
     print_plan,
@@ -81,6 +82,7 @@ def run(
     report = work.root / "report" / "index.html"
     if not as_json:
         print_scores(_read(work.root / "evaluate", "scores.json"))
+        print_engines(_read(work.root / "evaluate", "engines.json"))
         out.print(f"\nReport: [bold]{report}[/bold]", soft_wrap=True)
 
 
@@ -243,6 +245,8 @@ def evaluate(
         _print_json(scores)
         return
     print_scores(scores)
+    if recipe.suffix != ".jsonl":
+        print_engines(_read(work.root / "evaluate", "engines.json"))
     if own:
         out.print(f"Scores: {target / 'scores.json'}", soft_wrap=True)
 

@@ -132,9 +132,20 @@ def print_scores(scores: Mapping[str, Any]) -> None:
     )
     cells = {(r["language"], r["model"], r["metric"]): r for r in scores["rows"] if r["task"] == "all"}
     for language, model in dict.fromkeys(key[:2] for key in cells):
-        row = [cells[language, model, metric] for metric in shown]
-        table.add_row(language, model, str(row[0]["n"]), *(f"{r['value']:.3f}" for r in row))
+        row = [cells.get((language, model, metric)) for metric in shown]
+        values = [f"{r['value']:.3f}" if r else "–" for r in row]
+        table.add_row(language, model, str(cells[language, model, shown[0]]["n"]), *values)
     out.print(table)
+
+
+def print_engines(compared: Mapping[str, Mapping[str, Any]]) -> None:
+    """Engines other than the reference, and how far they agree with it."""
+    from mulmed.report.engines import agreement_sentence
+
+    for model, found in compared.items():
+        out.print(
+            f"[dim]{model} by {found['engine']}, against transformers: {agreement_sentence(found)}[/dim]"
+        )
 
 
 def print_funnel(funnel: Mapping[str, Any]) -> None:

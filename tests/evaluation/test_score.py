@@ -327,3 +327,65 @@ def test_written_scores_are_rounded_repeatable_and_hold_no_text(tmp_path: Path) 
     assert np.mean(f1) == pytest.approx(
         value(written, model="mulmed", language="zh", task="all", metric="f1"), abs=1e-6
     )
+
+
+def absent(rows: list[dict[str, Any]], model: str, keep: set[str]) -> list[dict[str, Any]]:
+    """The same rows, ``model`` asked only the questions of ``keep``."""
+    nothing = {"answer": None, "status": "absent"}
+    return [r | nothing if r["model"] == model and r["id"] not in keep else r for r in rows]
+
+
+def test_a_model_that_was_asked_a_part_leaves_the_others_scores_alone() -> None:
+    """Its own answers and its differences are those of a comparison on that part alone."""
+    every = rows(("base", "mulmed", "chatgpt"), seed=3)
+    keep = {f"en:{n}" for n in range(7)}
+    found = score.score_answers(absent(every, "chatgpt", keep), SETTINGS, 1)
+    without = score.score_answers([r for r in every if r["model"] != "chatgpt"], SETTINGS, 1)
+
+    def of(scores: dict[str, Any], *models: str) -> list[dict[str, Any]]:
+        told = scores["rows"] + scores["differences"] + scores["slices"]
+        return [
+            {k: v for k, v in r.items() if k != "p_holm"}
+            for r in told
+            if {r["model"], r.get("baseline", r["model"])} <= set(models)
+        ]
+
+    assert of(found, "base", "mulmed") == of(without, "base", "mulmed")
+    assert found["groups"] == without["groups"]
+    part = score.score_answers([r for r in every if r["id"] in keep], SETTINGS, 1)
+
+    def all_english(scores: dict[str, Any], key: str) -> list[dict[str, Any]]:
+        return [
+            {k: v for k, v in r.items() if k != "p_holm"}
+            for r in scores[key]
+            if (r["model"], r["language"], r["task"]) == ("chatgpt", "en", "all")
+        ]
+
+    assert all_english(found, "differences") == all_english(part, "differences")
+    assert len(all_english(part, "differences")) == 2 * len(ENGLISH)
+    comparable = [r for r in all_english(part, "rows") if not r["metric"].startswith("distinct")]
+    assert (
+        all_english(found, "rows") == comparable
+    )  # fewer words are more varied: no distinct-n beside the others'
+    assert {r["n"] for r in comparable} == {7}
+    assert not [r for r in found["rows"] if (r["model"], r["language"]) == ("chatgpt", "zh")]
+    assert found["absent"] == {"base": 0, "mulmed": 0, "chatgpt": 24 - 7}
+    assert found["failed"] == {"base": 0, "mulmed": 0, "chatgpt": 0}
+
+
+def test_a_model_that_was_asked_a_whole_language_is_compared_there_like_any_other() -> None:
+    every = rows(("base", "mulmed", "chatgpt"), seed=3)
+    english = {f"en:{n}" for n in range(12)}
+    found = score.score_answers(absent(every, "chatgpt", english), SETTINGS, 1)
+    whole = score.score_answers(every, SETTINGS, 1)
+    assert [r for r in found["rows"] if r["language"] == "en"] == [
+        r for r in whole["rows"] if r["language"] == "en"
+    ]
+
+
+def test_an_absent_answer_is_no_empty_one() -> None:
+    """Were it scored as empty, or counted as failed, the mean or the number of questions would tell."""
+    every = [row("a", f"q:{i}", "rest", "rest", "en", "qa") for i in range(4)]
+    rival = [row("b", f"q:{i}", "rest", "rest", "en", "qa") for i in range(4)]
+    found = score.score_answers(every + absent(rival, "b", {"q:1", "q:2"}), SETTINGS, 1)
+    assert value(found, model="b", language="en", task="all", metric="f1") == 1.0

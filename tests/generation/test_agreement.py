@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulmed.generation.agreement import compare_answers, compare_engines
+from mulmed.errors import MulmedError
+from mulmed.generation.agreement import (
+    AGREEMENT,
+    NEW_TOKENS,
+    check_engine,
+    compare_answers,
+    compare_engines,
+)
 from mulmed.generation.engine import Completion
 from mulmed.recipe import Decoding
 
@@ -85,3 +93,29 @@ def test_engines_are_compared_without_chance() -> None:
         ((settings, seed),) = engine.asked
         assert (settings.temperature, settings.num_beams, seed) == (0, 1, 5)
         assert (settings.repetition_penalty, settings.max_new_tokens) == (1.3, 9)
+
+
+def test_an_engine_that_reads_prompts_otherwise_does_not_answer(tmp_path: Path) -> None:
+    prompts = [[1] * n for n in range(1, 11)]
+    right = Told(*[stop(1, 2)] * 8)
+    wrong = Told(*[stop(1, 2)] * 3, *[stop(9, 2)] * 5)
+    with pytest.raises(MulmedError, match="3 of 8 answers begin with the same token"):
+        check_engine("other", lambda: right, wrong, prompts, Decoding(), tmp_path)
+    assert not (tmp_path / AGREEMENT).exists()
+    half = Told(*[stop(1, 2)] * 4, *[stop(9, 2)] * 4)
+    check_engine("other", lambda: right, half, prompts, Decoding(), tmp_path)
+
+
+def test_what_was_found_out_holds_when_a_run_goes_on(tmp_path: Path) -> None:
+    prompts = [[1] * n for n in range(1, 20)]
+    engine = Told(*[stop(1, 2)] * 8)
+    reference = Told(*[stop(1, 2)] * 8)
+    found = check_engine("other", lambda: reference, engine, prompts, Decoding(max_new_tokens=99), tmp_path)
+    assert (found["engine"], found["answers"], found["identical"]) == ("other", 8, 8)
+    ((settings, _),) = engine.asked
+    assert settings.max_new_tokens == NEW_TOKENS
+
+    def never() -> Told:
+        raise AssertionError("the reference was asked again")
+
+    assert check_engine("other", never, Told(), prompts, Decoding(), tmp_path) == found

@@ -22,6 +22,7 @@ from mulmed.errors import MulmedError
 from mulmed.generation.answers import (
     ANSWERS,
     RUN,
+    Answering,
     Question,
     check_template,
     choose_questions,
@@ -68,11 +69,17 @@ class Scripted:
 
 
 def answer(
-    engine: Any, renderer: Renderer, out: Path, questions: list[Question], batch: int = 2
+    engine: Any,
+    renderer: Renderer,
+    out: Path,
+    questions: list[Question],
+    batch: int = 2,
+    context: int | None = None,
 ) -> list[dict[str, Any]]:
     out.mkdir(exist_ok=True)
+    answering = Answering("m", "0123", "scripted", GREEDY, context)
     write_answers(
-        "m", questions, lambda: engine, renderer, GREEDY, batch, out, progress=lambda label, done, total: None
+        answering, questions, lambda: engine, renderer, batch, out, progress=lambda label, done, total: None
     )
     return read(out)
 
@@ -181,6 +188,7 @@ def test_a_row_tells_what_was_asked(renderer: Renderer, tmp_path: Path) -> None:
             (t.role, t.text) for t in record.turns[:-2]
         ]
         assert (row["task"], row["language"], row["model"]) == (record.task, record.language, "m")
+        assert row["model_content"] == "0123"
         assert row["prompt_tokens"] == len(question.prompt)
         packed = b"".join(i.to_bytes(4, "little") for i in question.prompt)
         assert row["prompt_sha256"] == hashlib.sha256(packed).hexdigest()
@@ -200,6 +208,7 @@ def test_a_row_tells_what_was_asked(renderer: Renderer, tmp_path: Path) -> None:
         ("Rest.\n### Response:\nMore", "Rest.", True),
         ("Rest.\n\n### Input:\nx\n\n### Instruction:\ny", "Rest.", True),
         ("### Instruction:\nx", "", True),
+        ("Rest. ### Response: More", "Rest.", True),
         ("See the section ### Instructions for use", "See the section ### Instructions for use", False),
     ],
 )
@@ -259,11 +268,10 @@ def many_answers(model: Path, out: Path) -> None:
     out.mkdir(exist_ok=True)
     with one_thread():
         write_answers(
-            "m",
+            Answering("m", "0123", "transformers", Decoding(max_new_tokens=12, temperature=1.5)),
             choose_questions(records, None, renderer),
             lambda: TransformersEngine(model, renderer.eos_id),
             renderer,
-            Decoding(max_new_tokens=12, temperature=1.5),
             2,
             out,
             progress=lambda label, done, total: None,
@@ -294,6 +302,41 @@ def test_killed_in_the_middle_the_answers_are_the_same(taught: Path, tmp_path: P
     assert (tmp_path / "killed" / ANSWERS).read_bytes() == (tmp_path / "undisturbed" / ANSWERS).read_bytes()
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {ANSWERS, RUN}
     assert len({r["answer"] for r in read(tmp_path / "killed")}) > 6  # it was sampling
+
+
+def test_times_are_kept_beside_the_answers(renderer: Renderer, tmp_path: Path) -> None:
+    """Also of answers that an earlier process gave, and not among what must be equal from run to run."""
+    questions = choose_questions(RECORDS, None, renderer)
+
+    class Slow(Scripted):
+        def complete(self, *arguments: Any) -> list[Completion]:
+            if len(self.asked) == 2:
+                raise KeyboardInterrupt
+            time.sleep(0.05)
+            return super().complete(*arguments)
+
+    with pytest.raises(KeyboardInterrupt):
+        answer(Slow(*[[40]] * 6), renderer, tmp_path, questions)
+    rows = answer(Scripted([40, 41], [42]), renderer, tmp_path, questions)
+    told = orjson.loads((tmp_path / RUN).read_bytes())
+    assert told["seconds_of_question"].keys() == {r.id for r in RECORDS}
+    assert sum(seconds >= 0.025 for seconds in told["seconds_of_question"].values()) == 4
+    assert told["seconds"] >= 0.1
+    assert told["tokens"] == 7
+    assert not any("seconds" in row for row in rows)
+
+
+def test_a_question_without_room_for_its_answer_is_failed_not_cut(renderer: Renderer, tmp_path: Path) -> None:
+    questions = choose_questions(RECORDS, None, renderer)
+    lengths = sorted(len(q.prompt) for q in questions)
+    context = lengths[-1] + GREEDY.max_new_tokens - 1  # the longest question lacks one token of room
+    (longest,) = (q.record.id for q in questions if len(q.prompt) == lengths[-1])
+    rows = answer(Scripted(*[[40]] * 5), renderer, tmp_path, questions, context=context)
+    (failed,) = (r for r in rows if r["status"] != "ok")
+    assert (failed["id"], failed["status"], failed["answer"]) == (longest, "failed", None)
+    assert f"a context of {context}" in failed["error"]
+    with pytest.raises(MulmedError, match="No test question leaves room"):
+        answer(Scripted(), renderer, tmp_path / "none", questions, context=lengths[0])
 
 
 def test_only_unfinished_batches_are_asked_again(renderer: Renderer, tmp_path: Path) -> None:

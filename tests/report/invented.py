@@ -160,6 +160,7 @@ def scores_document(gain: dict[str, tuple[float, float, float]] | None = None) -
         "confidence": 0.95,
         "resamples": 1000,
         "failed": {"base": 0, "crossla": 1, "mulmed": 0},
+        "absent": {"base": 0, "crossla": 0, "mulmed": 0},
         "leaked_special_tokens": dict.fromkeys(MODELS, 0),
         "differences": differences,
         "slices": [
@@ -313,6 +314,11 @@ def write_run(folder: Path, **recipe_changes: Any) -> ReportInputs:
         write_lines(folder / f"answers-{model}/answers.jsonl", answers(model))
     write_json(folder / "evaluation/scores.json", scores_document())
     write_json(folder / "evaluation/care.json", care_document())
+    agreement = {
+        "engine": "llama.cpp, q8_0", "reference": "transformers", "new_tokens": 32, "answers": 8, "identical": 7,
+        "same_beginning": 8, "tokens": 250, "leading_tokens": 243, "leading_share": 0.972,
+    }  # fmt: skip
+    write_json(folder / "evaluation/engines.json", {"mulmed": agreement})
     stages = ("corpus", "train-crossla", "merge-crossla", "train-mulmed", "merge-mulmed", "evaluation")
     return ReportInputs(
         recipe=recipe(**recipe_changes),

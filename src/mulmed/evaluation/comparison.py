@@ -42,8 +42,10 @@ class Comparison:
     Attributes:
         models: in the order of their first answer.
         questions: sorted by id, so that nothing depends on the order of the files.
-        answers: text by (model, question id); failed answers have no entry.
+        answers: text by (model, question id); failed and absent answers have no entry.
         failed: answers with status ``failed``, by model.
+        absent: (model, question id) of those with status ``absent``: never asked for, since the data set that carries
+            the model's answers has none to this question.
         leaked: answers holding special tokens or template marks (:data:`LEAK`), by model. They are scored as
             they stand: the mark is part of what a reader would have seen.
     """
@@ -53,6 +55,16 @@ class Comparison:
     answers: Mapping[tuple[str, str], str]
     failed: Mapping[str, int]
     leaked: Mapping[str, int]
+    absent: frozenset[tuple[str, str]] = frozenset()
+
+    def models_of(self, questions: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The models that were asked any of these questions, and those of them that were asked all.
+
+        Where no model was asked all of them, the second holds the first: there is no whole to compare on.
+        """
+        asked = {m: sum((m, id) not in self.absent for id in questions) for m in self.models}
+        present = tuple(m for m in self.models if asked[m])
+        return present, tuple(m for m in present if asked[m] == len(questions)) or present
 
 
 def compare(answers: Iterable[Mapping[str, Any]]) -> Comparison:
@@ -65,6 +77,7 @@ def compare(answers: Iterable[Mapping[str, Any]]) -> Comparison:
     """
     questions: dict[str, Question] = {}
     found: dict[tuple[str, str], str | None] = {}
+    absent = set()
     for row in answers:
         model, question, answer = _parse(row)
         known = questions.setdefault(question.id, question)
@@ -82,6 +95,8 @@ def compare(answers: Iterable[Mapping[str, Any]]) -> Comparison:
                 remedy="Give each answers file once, and each model a name of its own.",
             )
         found[model, question.id] = answer
+        if row["status"] == "absent":
+            absent.add((model, question.id))
     models = tuple(dict.fromkeys(model for model, _ in found))
     if not models:
         raise MulmedError("There are no answers to score.", where="answers", remedy="Generate answers first.")
@@ -98,13 +113,14 @@ def compare(answers: Iterable[Mapping[str, Any]]) -> Comparison:
         models=models,
         questions=tuple(questions[id] for id in sorted(questions)),
         answers={key: answer for key, answer in found.items() if answer is not None},
-        failed={m: sum(found[m, id] is None for id in questions) for m in models},
+        failed={m: sum(found[m, id] is None and (m, id) not in absent for id in questions) for m in models},
         leaked={m: sum(LEAK.search(found[m, id] or "") is not None for id in questions) for m in models},
+        absent=frozenset(absent),
     )
 
 
 def _parse(row: Mapping[str, Any]) -> tuple[str, Question, str | None]:
-    """Model, question and answer (``None`` if failed) of one row."""
+    """Model, question and answer (``None`` if failed or absent) of one row."""
     where = f"model {row.get('model', '?')}, question {row.get('id', '?')}"
     answered = row.get("status") == "ok"
     for key in ("id", "model", "language", "task", "reference", *(("answer",) if answered else ())):
@@ -114,9 +130,9 @@ def _parse(row: Mapping[str, Any]) -> tuple[str, Question, str | None]:
                 where=where,
                 remedy="Generate the answers anew.",
             )
-    if row.get("status") not in ("ok", "failed"):
+    if row.get("status") not in ("ok", "failed", "absent"):
         raise MulmedError(
-            "An answer's status is neither 'ok' nor 'failed'.",
+            "An answer's status is none of 'ok', 'failed' and 'absent'.",
             where=where,
             remedy="Generate the answers anew.",
         )

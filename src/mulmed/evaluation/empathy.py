@@ -31,7 +31,8 @@ def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed
 
     Args:
         answers: rows of ``answers.jsonl`` of all models. Counted are questions to doctors (tasks ``qa`` and
-            ``dialogue``) that no model failed, in languages that have a lexicon.
+            ``dialogue``) that no model failed, in languages that have a lexicon; a model that was not asked all of a
+            language's is left out there.
 
     Returns:
         ``rates``: phrases a 1,000 words, over all answers together, for every model and for ``reference``,
@@ -88,15 +89,11 @@ def _pairs(speakers: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _texts(comparison: Comparison, language: str) -> dict[str, list[str]]:
     """Answers of every model and of the doctors to the same questions, in the same order."""
-    questions = [
-        q
-        for q in comparison.questions
-        if q.language == language
-        and q.task in TASKS
-        and all((model, q.id) in comparison.answers for model in comparison.models)
-    ]
+    asked = [q for q in comparison.questions if q.language == language and q.task in TASKS]
+    _, models = comparison.models_of([q.id for q in asked])
+    questions = [q for q in asked if all((model, q.id) in comparison.answers for model in models)]
     texts = {DOCTORS: [q.reference for q in questions]}
-    for model in comparison.models:
+    for model in models:
         texts[model] = [comparison.answers[model, q.id] for q in questions]
     return texts
 

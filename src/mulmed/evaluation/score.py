@@ -34,14 +34,17 @@ def score_answers(
     Returns:
         ``rows``: value and interval of every model, language, task and metric, over the model's answers
         that did not fail (distinct-n: over the questions that no model failed).
-        ``differences``: model minus baseline for every pair of models, over the questions that no model failed; ``p`` by
+        ``differences``: model minus baseline for every pair of models, over the questions that no model failed (where one
+        of the two was not asked all of them, over those that both answered); ``p`` by
         approximate randomisation (distinct-n: jackknife), ``p_holm`` the same adjusted by Holm's method over all pairs
         and tasks of one language and metric.
         ``slices``: values as in ``rows``, by source and by the reference's length (its third among the language's).
         ``references``: means over the reference answers of what needs no second text (length, readability).
         A single question tells nothing of spread: its intervals are as wide as the metric allows.
         ``groups``: questions asked, questions that no model failed, token budget of distinct-n.
-        ``failed``, ``leaked_special_tokens``: number of answers, by model.
+        ``failed``, ``absent``, ``leaked_special_tokens``: number of answers, by model. A model with absent answers was asked
+        only a part of the questions: its means are over that part, and it has no distinct-n beside those who were
+        asked the whole.
         ``metrics``: what each metric is.
 
     Raises:

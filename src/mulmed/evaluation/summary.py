@@ -76,35 +76,41 @@ def summarize(
     groups: list[dict[str, Any]] = []
     for group in _groups(comparison.questions, settings, seed):
         asked = [question.id for question in group.questions]
-        common = [id for id in asked if all((model, id) in scores.answers for model in models)]
+        present, whole = comparison.models_of(asked)
+        common = [id for id in asked if all((model, id) in scores.answers for model in whole)]
         if not common and group.key["task"] == "all":
             raise MulmedError(
                 "A language has no question that every model answered, so its models cannot be compared.",
                 where=f"language {group.key['language']}",
                 remedy="See the errors in the answers.jsonl files and generate the failed answers again.",
             )
-        order = _shuffled(common, group)
-        outputs = {model: [scores.answers[model, id].tokens for id in order] for model in models}
-        budget = diversity.token_budget(list(outputs.values()))
+        outputs = _outputs(group, whole, common, scores)
         groups.append(
-            {**group.key, "questions": len(asked), "common": len(common), "distinct_budget": budget}
+            {
+                **group.key,
+                "questions": len(asked),
+                "common": len(common),
+                "distinct_budget": outputs.budget,
+            }
         )
-        distinct = {
-            (model, n): diversity.distinct_within(outputs[model], n, budget)
-            for model in models
-            for n in (1, 2)
-        }
-        for model in models:
+        for model in present:
             rows += _mean_rows(group, model, scores)
-            rows += [_distinct_row(group, model, n, distinct[model, n], budget) for n in (1, 2) if common]
-        for model, other in pairs if common else ():
-            found = _mean_differences(
-                group, [(scores.answers[model, id].values, scores.answers[other, id].values) for id in common]
-            )
-            found += [
-                _distinct_difference(group, n, distinct[model, n], distinct[other, n], budget) for n in (1, 2)
-            ]
-            differences += [{"model": model, "baseline": other, **group.key, **d} for d in found]
+            if common and model in whole:
+                rows += outputs.rows(model)
+        for model, other in pairs:
+            if not {model, other} <= set(present):
+                continue
+            both, ids = outputs, common
+            if not {model, other} <= set(whole):
+                ids = [id for id in asked if {(model, id), (other, id)} <= scores.answers.keys()]
+                both = _outputs(group, (model, other), ids, scores)
+            if ids:
+                found = _mean_differences(
+                    group,
+                    [(scores.answers[model, id].values, scores.answers[other, id].values) for id in ids],
+                )
+                found += both.differences(model, other)
+                differences += [{"model": model, "baseline": other, **group.key, **d} for d in found]
     _adjust(differences)
     slices = _slices(comparison.questions, scores, settings, seed)
     used = {row["metric"] for row in rows}
@@ -118,6 +124,7 @@ def summarize(
         "confidence": settings.confidence,
         "resamples": settings.resamples,
         "failed": dict(comparison.failed),
+        "absent": {m: sum(model == m for model, _ in comparison.absent) for m in models},
         "leaked_special_tokens": dict(comparison.leaked),
     }
 
@@ -175,6 +182,32 @@ def _reference_rows(groups: Sequence[_Group], scores: Scores) -> list[dict[str, 
         for name in METRICS
         if (values := _values([scores.references[q.id] for q in group.questions], name, group))
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Distinct-n of models that answered the same questions, each output cut to the tersest one's tokens."""
+
+    group: _Group
+    budget: int
+    distinct: Mapping[tuple[str, int], diversity.Distinct]
+
+    def rows(self, model: str) -> list[dict[str, Any]]:
+        return [_distinct_row(self.group, model, n, self.distinct[model, n], self.budget) for n in (1, 2)]
+
+    def differences(self, model: str, other: str) -> list[dict[str, Any]]:
+        return [
+            _distinct_difference(self.group, n, self.distinct[model, n], self.distinct[other, n], self.budget)
+            for n in (1, 2)
+        ]
+
+
+def _outputs(group: _Group, models: Sequence[str], ids: Sequence[str], scores: Scores) -> _Outputs:
+    order = _shuffled(ids, group)
+    said = {model: [scores.answers[model, id].tokens for id in order] for model in models}
+    budget = diversity.token_budget(list(said.values()))
+    distinct = {(m, n): diversity.distinct_within(said[m], n, budget) for m in models for n in (1, 2)}
+    return _Outputs(group, budget, distinct)
 
 
 def _shuffled(ids: Sequence[str], group: _Group) -> list[str]:

@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ import gguf
 import numpy as np
 
 from mulmed.artifact import disk_errors, write_atomic
-from mulmed.base.embedded import join_parts
+from mulmed.base.embedded import EmbeddedBase, join_parts
 from mulmed.errors import MulmedError
-from mulmed.export.merged import Merged, read_merged
-from mulmed.export.metadata import metadata, tokens
+from mulmed.export.merged import Model, open_model, read_merged
+from mulmed.export.metadata import Field, metadata, plain_metadata, tokens
 from mulmed.export.modelfile import modelfile
 from mulmed.export.tensors import Precision, encode, encoding, match_tensors, to_llama_cpp
 from mulmed.recipe import Decoding
@@ -60,7 +61,7 @@ def export_gguf(folder: Path, out: Path, precision: Precision = "f16") -> Path:
         try:
             whole = work / out.name
             reader = gguf.GGUFReader(join_parts(merged.base, work / "source"))
-            _write(merged, reader, whole, precision)
+            _write(merged, reader, whole, precision, metadata(merged, reader, precision))
             with whole.open("rb") as file:
                 os.fsync(file.fileno())
             text = modelfile(
@@ -79,9 +80,36 @@ def export_gguf(folder: Path, out: Path, precision: Precision = "f16") -> Path:
     return out.with_name(MODELFILE)
 
 
-def _write(merged: Merged, source: Any, path: Path, precision: Precision) -> None:
+def write_weights(
+    folder: Path, base: EmbeddedBase, eos_id: int, out: Path, precision: Precision = "f16"
+) -> None:
+    """Write a model of an embedded base as a GGUF file that is only to be asked with token ids: no prompt, no Modelfile.
+
+    Args:
+        folder: the base as converted, or a merge made from it.
+        eos_id: the token at which its answers end.
+        out: appears when it is whole, not before.
+
+    Raises:
+        MulmedError: the folder's model is not of the base's shape, or a weight is too large for the precision.
+    """
+    work = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    source = gguf.GGUFReader(join_parts(base, work / "source"))
+    _write(
+        open_model(folder, base),
+        source,
+        work / out.name,
+        precision,
+        plain_metadata(source, eos_id, precision),
+    )
+    (work / out.name).replace(out)
+    shutil.rmtree(work)
+
+
+def _write(merged: Model, source: Any, path: Path, precision: Precision, fields: Sequence[Field]) -> None:
     plan = match_tensors(merged, source)
-    fields = metadata(merged, source, precision)
     kinds = {name: encoding(shape, precision) for name, (_, shape) in plan.items()}
     writer = gguf.GGUFWriter(path, source.get_field(gguf.Keys.General.ARCHITECTURE).contents())
     for field in fields:

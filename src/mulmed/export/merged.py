@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from safetensors import safe_open
 
-from mulmed.artifact import Artifact, damaged_files, read_artifact
+from mulmed.artifact import damaged_files, read_artifact
 from mulmed.base.embedded import EMBEDDED, EmbeddedBase, identity
 from mulmed.errors import MulmedError
 from mulmed.prompts import Template, load_template
@@ -22,20 +22,16 @@ _TEMPLATES = ("alpaca",)
 
 
 @dataclass(frozen=True)
-class Merged:
-    """A merged folder that is what its manifest says.
+class Model:
+    """A model's folder, its tensors read one at a time.
 
     Attributes:
-        base: the embedded base that was trained.
-        template: the prompt it was trained with.
-        step: which step of a recipe it ends.
+        base: the embedded base that it is, or was trained from.
         weights: tensor name -> the safetensors file that holds it.
     """
 
-    artifact: Artifact
+    folder: Path
     base: EmbeddedBase
-    template: Template
-    step: str
     weights: Mapping[str, Path]
 
     @cached_property
@@ -43,6 +39,58 @@ class Merged:
         """Its ``config.json``."""
         config: Mapping[str, Any] = self.json("config.json")
         return config
+
+    def json(self, name: str) -> Any:
+        """A JSON file of the folder."""
+        return orjson.loads((self.folder / name).read_bytes())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
+        with safe_open(self.weights[name], framework="pt") as file:
+            return tuple(file.get_slice(name).get_shape())
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor in float32."""
+        with safe_open(self.weights[name], framework="pt") as file:
+            # By way of torch: numpy has no bfloat16.
+            tensor: Tensor = file.get_tensor(name).float().numpy()
+        return tensor
+
+    def misfit(self, how: str) -> MulmedError:
+        """The error that it cannot be put into its base's GGUF."""
+        return MulmedError(
+            f"The model does not fit into the GGUF of {self.base.title}: {how}.",
+            where=str(self.folder),
+            remedy=_converter(self.folder),
+        )
+
+
+def open_model(folder: Path, base: EmbeddedBase) -> Model:
+    """The model in a folder of safetensors, taken as it is."""
+    return Model(folder, base, _weights(folder.glob("*.safetensors")))
+
+
+def _weights(files: Iterable[Path]) -> Mapping[str, Path]:
+    weights: dict[str, Path] = {}
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            weights |= dict.fromkeys(file.keys(), path)
+    return weights
+
+
+@dataclass(frozen=True)
+class Merged(Model):
+    """A merged folder that is what its manifest says.
+
+    Attributes:
+        template: the prompt it was trained with.
+        step: which step of a recipe it ends.
+        content: hash over its files.
+    """
+
+    template: Template
+    step: str
+    content: str
 
     @cached_property
     def tokenizer(self) -> Mapping[str, Any]:
@@ -61,30 +109,6 @@ class Merged:
         return (
             f"{self.base.notice} This is a modified version: fine-tuned with MulMed (step {self.step}), the "
             "weights changed."
-        )
-
-    def json(self, name: str) -> Any:
-        """A JSON file of the folder."""
-        return orjson.loads((self.artifact.path / name).read_bytes())
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape."""
-        with safe_open(self.weights[name], framework="pt") as file:
-            return tuple(file.get_slice(name).get_shape())
-
-    def tensor(self, name: str) -> Tensor:
-        """A tensor in float32."""
-        with safe_open(self.weights[name], framework="pt") as file:
-            # By way of torch: numpy has no bfloat16.
-            tensor: Tensor = file.get_tensor(name).float().numpy()
-        return tensor
-
-    def misfit(self, how: str) -> MulmedError:
-        """The error that it cannot be put into its base's GGUF."""
-        return MulmedError(
-            f"The model does not fit into the GGUF of {self.base.title}: {how}.",
-            where=str(self.artifact.path),
-            remedy=_converter(self.artifact.path),
         )
 
 
@@ -125,11 +149,8 @@ def read_merged(folder: Path) -> Merged:
             where=str(folder),
             remedy="Export it with the version of MulMed that made it, or train it again.",
         )
-    weights: dict[str, Path] = {}
-    for path in (folder / name for name in artifact.manifest["files"] if name.endswith(".safetensors")):
-        with safe_open(path, framework="pt") as file:
-            weights |= dict.fromkeys(file.keys(), path)
-    return Merged(artifact, base, template, stage.removeprefix("merge-"), weights)
+    weights = _weights(folder / name for name in artifact.manifest["files"] if name.endswith(".safetensors"))
+    return Merged(folder, base, weights, template, stage.removeprefix("merge-"), artifact.content)
 
 
 def _converter(folder: Path) -> str:

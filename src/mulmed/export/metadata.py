@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gguf
@@ -17,8 +18,12 @@ _FILE_TYPES = {
 }
 
 
-def metadata(merged: Merged, source: Any, precision: Precision) -> list[tuple[str, Any, Any, Any]]:
-    """The fields to write: key, value, type, type of an array's elements.
+#: Key, value, type, type of an array's elements.
+Field = tuple[str, Any, Any, Any]
+
+
+def metadata(merged: Merged, source: Any, precision: Precision) -> list[Field]:
+    """The fields to write.
 
     Args:
         source: reader of the base's own GGUF.
@@ -46,15 +51,32 @@ def metadata(merged: Merged, source: Any, precision: Precision) -> list[tuple[st
         keys.Tokenizer.ADD_BOS: (begins, kinds.BOOL, None),
         keys.Tokenizer.ADD_EOS: (False, kinds.BOOL, None),
         keys.Tokenizer.CHAT_TEMPLATE: (chat_template, kinds.STRING, None),
-        "mulmed.merge": (merged.artifact.content, kinds.STRING, None),
+        "mulmed.merge": (merged.content, kinds.STRING, None),
         "mulmed.template": (merged.template.sha256, kinds.STRING, None),
     }
-    # The writer writes the architecture itself; the model is no longer its organization's.
-    left_out = {keys.General.ARCHITECTURE, keys.General.ORGANIZATION, *ours}
+    # The model is no longer its organization's.
+    return _with(ours, source, keys.General.ORGANIZATION)
+
+
+def plain_metadata(source: Any, eos_id: int, precision: Precision) -> list[Field]:
+    """The base's fields for a model that is asked with token ids, and ends its answers with ``eos_id``."""
+    keys, number = gguf.Keys, gguf.GGUFValueType.UINT32
+    ours = {
+        keys.General.FILE_TYPE: (int(_FILE_TYPES[precision]), number, None),
+        keys.General.QUANTIZATION_VERSION: (gguf.GGML_QUANT_VERSION, number, None),
+        keys.Tokenizer.EOS_ID: (eos_id, number, None),
+    }
+    return _with(ours, source)
+
+
+def _with(ours: Mapping[str, tuple[Any, Any, Any]], source: Any, *left_out: str) -> list[Field]:
+    """The source's fields with ours in their place."""
+    # The writer writes the architecture itself.
+    gone = {gguf.Keys.General.ARCHITECTURE, *left_out, *ours}
     fields = [
-        (f.name, f.contents(), f.types[0], f.types[-1] if f.types[0] == kinds.ARRAY else None)
+        (f.name, f.contents(), f.types[0], f.types[-1] if f.types[0] == gguf.GGUFValueType.ARRAY else None)
         for f in source.fields.values()
-        if not f.name.startswith("GGUF.") and f.name not in left_out
+        if not f.name.startswith("GGUF.") and f.name not in gone
     ]
     return fields + [(key, *value) for key, value in ours.items()]
 
@@ -100,7 +122,7 @@ def _pre_tokenizer(merged: Merged, source: Any) -> str:
 
 def _chat_template(merged: Merged, source: Any) -> tuple[str, bool]:
     """The folder's chat template, and whether its prompts begin with the begin-of-text token."""
-    found = (merged.artifact.path / "chat_template.jinja").read_text(encoding="utf-8")
+    found = (merged.folder / "chat_template.jinja").read_text(encoding="utf-8")
     words = tokens(source)
     eos = words[merged.config["eos_token_id"]]
     bos = words[source.get_field(gguf.Keys.Tokenizer.BOS_ID).contents()]

@@ -10,7 +10,7 @@ import numpy as np
 from gguf.quants import quantize
 
 from mulmed.errors import MulmedError
-from mulmed.export.merged import Merged, Tensor
+from mulmed.export.merged import Model, Tensor
 
 Precision = Literal["f32", "f16", "q8_0"]
 
@@ -25,7 +25,7 @@ _TYPES = {
 _LIMITS = {_TYPES["f16"]: 65_504.0, _TYPES["q8_0"]: 127 * 65_504.0}
 
 
-def match_tensors(merged: Merged, source: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+def match_tensors(merged: Model, source: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The source's tensors in its order: name there -> name in the folder, and shape.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from mulmed.recipe import Decoding
+from mulmed.training.lora import load_adapter
 from mulmed.training.model import choose_device, load_model
 
 
@@ -39,10 +40,14 @@ class TransformersEngine:
     Args:
         folder: a checked Hugging Face model folder.
         eos_id: the token at which an answer ends.
+        adapter: a checked folder with a LoRA adapter to put on the model.
     """
 
-    def __init__(self, folder: Path, eos_id: int) -> None:
-        self._model: Any = load_model(folder, choose_device("auto")).eval()
+    def __init__(self, folder: Path, eos_id: int, adapter: Path | None = None) -> None:
+        self._model: Any = load_model(folder, choose_device("auto"))
+        if adapter is not None:
+            load_adapter(self._model, adapter)
+        self._model.eval()
         self._eos_id = eos_id
 
     @torch.inference_mode()

@@ -29,7 +29,7 @@ class Template:
     ``between_rounds user CONTENT assistant ANSWER <eos>``.
 
     Attributes:
-        instructions: task -> language -> the sentence put before the first user turn.
+        instructions: task -> language -> the sentence put before the first user turn; empty for none.
         sha256: over the canonical JSON of everything that changes a prompt's bytes.
     """
 
@@ -70,7 +70,7 @@ class Template:
                 remedy="Add it under instructions, or take the source out of the recipe.",
             ) from None
         # The paper appends the text directly; a space keeps English words apart.
-        separator = "" if instruction.endswith("：") else " "
+        separator = "" if not instruction or instruction.endswith("：") else " "
         return f"{instruction}{separator}{text}"
 
     def segments(self, messages: Sequence[Message]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 Unknown keys are refused with the nearest known one, so nothing is accepted and ignored.
 """
 
+from mulmed.recipe.baselines import Api, Baseline, Local, Made, Published
 from mulmed.recipe.corpus import (
     HUB_PATH,
     Columns,
@@ -22,6 +23,8 @@ from mulmed.recipe.steps import Lora, Mix, Step
 
 __all__ = [
     "HUB_PATH",
+    "Api",
+    "Baseline",
     "Columns",
     "Corpus",
     "Decoding",
@@ -34,9 +37,12 @@ __all__ = [
     "Generation",
     "Holdout",
     "Layout",
+    "Local",
     "Lora",
+    "Made",
     "Mix",
     "Name",
+    "Published",
     "Recipe",
     "Report",
     "Seed",

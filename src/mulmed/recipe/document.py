@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from mulmed.recipe.baselines import Baseline, Published
 from mulmed.recipe.corpus import Corpus, Holdout
 from mulmed.recipe.settings import Name, Seed, Settings, did_you_mean
 from mulmed.recipe.steps import Step
@@ -24,12 +25,30 @@ class Decoding(Settings):
 
 
 class Generation(Settings):
-    """Which models answer which of the test questions."""
+    """Which models answer which of the test questions, and how."""
 
-    models: tuple[str, ...] = Field((), description="`base` and step names; default: all of them")
+    models: tuple[str, ...] = Field(
+        (), description="`base`, steps and baselines; default: all of them, in this order"
+    )
+    baselines: dict[Name, Baseline] = Field({}, description="rivals that answer the same questions")
     questions: int | None = Field(None, ge=1, description="at most so many a task and language")
     decoding: Decoding = Decoding()
-    batch: int = Field(8, ge=1)
+    engine: Literal["transformers", "llamacpp"] = Field(
+        "transformers", description="of the base and the steps; compared with transformers before it answers"
+    )
+    gguf: Literal["f32", "f16", "q8_0"] | None = Field(
+        None, description="llamacpp: precision of the matrices; default f16"
+    )
+    batch: int = Field(8, ge=1, description="questions answered at a time")
+
+    @model_validator(mode="after")
+    def _engine_has_it(self) -> Generation:
+        if self.engine != "llamacpp" and self.gguf is not None:
+            raise ValueError("gguf belongs to `engine: llamacpp`")
+        for key, plain in (("num_beams", 1), ("no_repeat_ngram", 0)):
+            if self.engine == "llamacpp" and getattr(self.decoding, key) != plain:
+                raise ValueError(f"llamacpp has no decoding.{key}: leave it out, or let transformers answer")
+        return self
 
 
 class BertScore(Settings):
@@ -114,6 +133,15 @@ class Recipe(Settings):
                         f"{did_you_mean(source, self.corpus.sources)}, which corpus.sources lacks"
                     )
             earlier.append(name)
+        for name, baseline in self.generation.baselines.items():
+            if name in earlier:
+                raise ValueError(f"generation.baselines.{name}: the base or a step has this name")
+            if isinstance(baseline, Published) and baseline.source not in self.corpus.sources:
+                raise ValueError(
+                    f"generation.baselines.{name}.source is {baseline.source!r}"
+                    f"{did_you_mean(baseline.source, self.corpus.sources)}, which corpus.sources lacks"
+                )
+        earlier += self.generation.baselines
         for model in self.generation.models:
             if model not in earlier:
                 raise ValueError(f"generation.models names {model!r}, which is none of {', '.join(earlier)}")
@@ -144,5 +172,5 @@ class Recipe(Settings):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that answer: those named, else the base and every step."""
-        return self.generation.models or ("base", *self.steps)
+        """The models that answer: those named, else the base, every step and every baseline."""
+        return self.generation.models or ("base", *self.steps, *self.generation.baselines)

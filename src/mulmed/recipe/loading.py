@@ -102,6 +102,8 @@ def _apply_override(document: dict[str, Any], override: str) -> None:
         ) from error
 
 
+#: Names of forms a key's value may have: parts of a place that pydantic adds.
+_FORMS = ("Holdout", "str", "Api", "Local", "Made", "Published")
 #: What pydantic finds when a value has another form than the one it is tried as.
 _OTHER_FORM = ("literal_error", "model_type", "string_type", "tuple_type")
 
@@ -111,7 +113,7 @@ def _explain(error: ValidationError, path: Path) -> MulmedError:
     findings = []
     for finding in error.errors():
         location = [str(part) for part in finding["loc"]]
-        key = ".".join(p for p in location if not p.endswith("]") and p not in ("Holdout", "str"))
+        key = ".".join(p for p in location if not p.endswith("]") and p not in _FORMS)
         if finding["type"] == "extra_forbidden":
             known = _known_keys(tuple(finding["loc"][:-1]))
             text = f"unknown key{did_you_mean(location[-1], known)}"
@@ -140,6 +142,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """Keys that the model at ``location`` of a recipe knows."""
     model: Any = Recipe
     for part in location:
+        model = getattr(model, "__origin__", model) if hasattr(model, "__metadata__") else model
         if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
             model = model.model_fields[str(part)].annotation
         elif typing.get_origin(model) is dict:
@@ -147,6 +150,9 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         elif typing.get_origin(model) in (typing.Union, types.UnionType):
             pass  # pydantic adds the name of the union's member to the location
         if typing.get_origin(model) in (typing.Union, types.UnionType):
-            members = [m for m in typing.get_args(model) if isinstance(m, type) and issubclass(m, BaseModel)]
-            model = members[0] if members else model
+            members = [
+                typing.get_args(m)[0] if hasattr(m, "__metadata__") else m for m in typing.get_args(model)
+            ]
+            members = [m for m in members if isinstance(m, type) and issubclass(m, BaseModel)]
+            model = next((m for m in members if m.__name__ == part), members[0] if members else model)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

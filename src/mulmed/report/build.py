@@ -23,6 +23,7 @@ from mulmed.report import (
 )
 from mulmed.report.account import BaseInfo, cleaning_left_out, loss_sentence, merge_sentence, what_was_made
 from mulmed.report.curves import read_curve
+from mulmed.report.engines import engines_table
 from mulmed.report.examples import choose_examples
 from mulmed.report.files import broken, read_json
 from mulmed.report.headline import comparison, findings, lead
@@ -41,7 +42,7 @@ class ReportInputs:
         training: by step, the folder with ``log.jsonl``, ``outcome.json`` and ``run.json``.
         merges: by step, the folder with ``proof.json``.
         generations: by model, the folder with ``answers.jsonl``; their order is the report's.
-        evaluation: folder with ``scores.json`` and ``care.json``.
+        evaluation: folder with ``scores.json``, ``care.json`` and ``engines.json``.
         lineage: a mapping a stage with ``stage``, ``key``, ``manifest_sha256`` and ``seconds``.
         versions: version by package.
         review: ``results.json`` of a blind review, if there was one.
@@ -184,6 +185,7 @@ def _page(inputs: ReportInputs, folder: Path) -> Page:
         distinctive=care_tables.distinctive_table(care, recipe.models),
         words_picture=words,
         scores=score_tables.main_table(scores),
+        engines=engines_table(recipe, read_json(inputs.evaluation / "engines.json")),
         differences=score_tables.difference_table(scores),
         all_scores=score_tables.all_scores_table(scores),
         slices=score_tables.slices_table(scores),

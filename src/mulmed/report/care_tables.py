@@ -7,7 +7,7 @@ from typing import Any
 
 from mulmed.evaluation.empathy import DOCTORS
 from mulmed.report import names
-from mulmed.report.tables import Cell, Group, Table
+from mulmed.report.tables import NOT_APPLICABLE, Cell, Group, Table
 
 
 def speaker(name: str) -> str:
@@ -27,6 +27,8 @@ def care_table(care: Mapping[str, Any], models: Sequence[str]) -> Table:
     }
 
     def cell(language: str, who: str, category: str) -> Cell:
+        if (language, who, category) not in rates:  # not asked all of the language's questions
+            return Cell(NOT_APPLICABLE)
         rate = rates[language, who, category]
         notes = [f"{rate['low']:.1f} to {rate['high']:.1f}"]
         if who != DOCTORS:
@@ -70,6 +72,7 @@ def distinctive_table(care: Mapping[str, Any], models: Sequence[str]) -> Table |
                 Cell(glue.join(found.get((language, DOCTORS, model), [])) or "none"),
             )
             for model in models
+            if any((r["language"], r["speaker"]) == (language, model) for r in care["rates"])
         )
         groups.append(Group(names.language(language), rows))
     if not groups:

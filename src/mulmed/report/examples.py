@@ -91,6 +91,8 @@ def _example(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Example:
 
 
 def _remark(row: Mapping[str, Any]) -> str:
+    if row["status"] == "absent":
+        return "The data set has no answer of this system."
     if row["status"] != "ok":
         return "No answer: the model failed on this question."
     if not row["answer"].strip():

@@ -129,8 +129,10 @@ def scores_figure(scores: Scores) -> Figure:
 def _bars(axes: Axes, scores: Scores, language: str, metrics: Sequence[str]) -> None:
     width = 0.8 / len(scores.models)
     for i, model in enumerate(scores.models):
-        found = [scores.score(model, language, "all", metric) for metric in metrics]
-        places = [j + (i - (len(scores.models) - 1) / 2) * width for j in range(len(metrics))]
+        known = [scores.scores.get((model, language, "all", metric)) for metric in metrics]
+        offset = (i - (len(scores.models) - 1) / 2) * width
+        places = [j + offset for j, score in enumerate(known) if score]
+        found = [score for score in known if score]
         colour, hatch = BARS[i % len(BARS)]
         axes.bar(
             places, [s.value for s in found], width * 0.9, label=model,

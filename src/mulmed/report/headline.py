@@ -63,6 +63,11 @@ def findings(pair: Comparison, scores: Scores) -> list[str]:
         if failed
         else "Every model answered every question."
     )
+    if absent := [f"{model} {names.count(n)}" for model, n in scores.absent.items() if n]:
+        answered += (
+            f" Questions to which the data set brings no answer of a system, by system: {names.joined(absent)}; its scores"
+            " are over the others."
+        )
     if leaked := [f"{model} {names.count(n)}" for model, n in scores.leaked.items() if n]:
         answered += f" Answers with special tokens or marks of the prompt in them: {names.joined(leaked)}."
     return [*paragraphs, answered]

@@ -54,6 +54,7 @@ class Page:
     distinctive: Table | None
     words_picture: Picture | None
     scores: Table
+    engines: Table
     differences: Table
     all_scores: Table
     slices: Table | None

@@ -36,9 +36,15 @@ def main_table(scores: Scores) -> Table:
                     (
                         Cell(model),
                         to_cell(scores.score(model, language, "all", "f1").n),
-                        *(_score(scores.score(model, language, "all", m), m) for m in HEADLINE),
+                        *(
+                            _score(found, m)
+                            if (found := scores.scores.get((model, language, "all", m)))
+                            else Cell(NOT_APPLICABLE)
+                            for m in HEADLINE
+                        ),
                     )
                     for model in scores.models
+                    if (model, language, "all", "f1") in scores.scores
                 ),
             )
             for language in scores.languages

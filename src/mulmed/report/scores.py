@@ -47,6 +47,7 @@ class Scores:
         confidence: of every interval, for example 0.95.
         resamples: bootstrap resamples behind every interval.
         failed: questions without an answer, by model.
+        absent: questions to which the data set that carries a model's answers has none, by model.
         leaked: answers with special tokens or template marks in them, by model.
         scores: by (model, language, task, metric).
         differences: by (model, baseline, language, task, metric).
@@ -61,6 +62,7 @@ class Scores:
     confidence: float
     resamples: int
     failed: Mapping[str, int]
+    absent: Mapping[str, int]
     leaked: Mapping[str, int]
     scores: Mapping[tuple[str, str, str, str], Score]
     differences: Mapping[tuple[str, str, str, str, str], Difference]
@@ -119,8 +121,8 @@ def read_scores(path: Path, models: Sequence[str]) -> Scores:
     """Evaluation's ``scores.json`` for the given models.
 
     Raises:
-        MulmedError: the file is broken, or a model lacks a headline metric in a language that
-            another model has.
+        MulmedError: the file is broken, or a model that was asked everything lacks a headline metric in a language
+            that another model has.
     """
     document = read_json(path)
     try:
@@ -136,6 +138,7 @@ def read_scores(path: Path, models: Sequence[str]) -> Scores:
             confidence=float(document["confidence"]),
             resamples=int(document["resamples"]),
             failed={model: int(document["failed"].get(model, 0)) for model in models},
+            absent={model: int(document["absent"].get(model, 0)) for model in models},
             leaked={model: int(document["leaked_special_tokens"].get(model, 0)) for model in models},
             scores={_key(row, "model"): _score(row) for row in rows},
             differences={
@@ -164,7 +167,8 @@ def read_scores(path: Path, models: Sequence[str]) -> Scores:
             raise broken(path, f"The scores do not define {metric}.")
         for model in models:
             for language in scores.languages:
-                scores.score(model, language, "all", metric)
+                if not scores.absent[model]:
+                    scores.score(model, language, "all", metric)
     return scores
 
 

@@ -217,7 +217,7 @@ def decoding_table(recipe: Recipe) -> Table:
     search = f"beam search, {d.num_beams} beams" if d.num_beams > 1 else "greedy"
     sampled = f"sampling, temperature {d.temperature:g}, top-p {d.top_p:g}, seed {d.seed}"
     return plain_table(
-        "Decoding, the same for every model.",
+        "Decoding, the same for every model that answered here; a model behind an API knows no penalties.",
         ("Setting", "Value"),
         (
             ("prompt template", recipe.template),

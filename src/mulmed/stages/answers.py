@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mulmed.artifact import write_json
+import orjson
+
+from mulmed.artifact import read_artifact, write_json
 from mulmed.base import prepare_base
+from mulmed.base.embedded import EMBEDDED
+from mulmed.errors import MulmedError
 from mulmed.pipeline import Progress, Stage
 from mulmed.stages.common import RECORDS, VERSIONS, parent_of
 
 if TYPE_CHECKING:
+    from mulmed.generation.answers import Question
+    from mulmed.generation.engine import Engine
     from mulmed.stages.run import Run
+
+ANSWERS, AGREEMENT, RUN = "answers.jsonl", "agreement.json", "run.json"
+_GGUF = "model.gguf"
+#: llama.cpp is handed so many times the questions it answers at a time: a place that falls free is filled again.
+_QUEUE = 4
 
 
 def generate_stage(run: Run, model: str) -> Stage:
-    """A model and the test questions -> its answers."""
+    """The base, or a step's model, and the test questions -> its answers."""
     generation = run.recipe.generation
+    precision = generation.gguf or "f16"
+    engine = generation.engine if generation.engine == "transformers" else f"llama.cpp, {precision}"
+    if generation.engine == "llamacpp" and run.base.name not in EMBEDDED:
+        raise MulmedError(
+            f"llama.cpp reads a GGUF file, and there is none of the base {run.base.label}.",
+            where="generation.engine",
+            remedy=f"Let transformers answer, or start from an embedded base ({', '.join(EMBEDDED)}). A model that "
+            "llama.cpp's own converter made a GGUF of can answer as a baseline: serve it and name its `api`.",
+        )
+
+    if generation.engine == "llamacpp" and run.recipe.vocabulary is not None:
+        raise MulmedError(
+            "llama.cpp reads the base's own tokenizer, and this recipe teaches it more tokens.",
+            where="generation.engine",
+            remedy="Let transformers answer, or leave `vocabulary` out.",
+        )
 
     def make(out: Path, progress: Progress) -> None:
-        from mulmed.generation.answers import check_template, choose_questions, write_answers
+        from mulmed.generation.answers import Answering, check_template, choose_questions, write_answers
         from mulmed.generation.engine import TransformersEngine
 
         folder = run.model_folder(model)
@@ -29,16 +58,23 @@ def generate_stage(run: Run, model: str) -> Stage:
             prepare_base(run.base, run.tell)
         else:
             check_template(folder, renderer)
+        questions = choose_questions(run.records(), generation.questions, renderer)
+
+        def load() -> Engine:
+            if generation.engine == "transformers":
+                return TransformersEngine(folder, renderer.eos_id)
+            return _llama_cpp(run, folder, renderer.eos_id, questions, engine, out, progress)
+
         write_answers(
-            model,
-            choose_questions(run.records(), generation.questions, renderer),
-            lambda: TransformersEngine(folder, renderer.eos_id),
+            Answering(model, _content(run, model), engine, generation.decoding, context_of(folder)),
+            questions,
+            load,
             renderer,
-            generation.decoding,
-            generation.batch,
+            generation.batch * (1 if generation.engine == "transformers" else _QUEUE),
             out,
             progress=progress,
         )
+        (out / _GGUF).unlink(missing_ok=True)
 
     return Stage(
         name=f"generate-{model}",
@@ -49,17 +85,60 @@ def generate_stage(run: Run, model: str) -> Stage:
             "decoding": generation.decoding.model_dump(mode="json"),
             "questions": generation.questions,
             "batch": generation.batch,
+            "engine": engine,
             "template": run.template.sha256,
             "base": run.base.content,
         },
         make=make,
-        volatile=("run.json",),
+        volatile=(RUN,),
     )
+
+
+def _llama_cpp(
+    run: Run,
+    folder: Path,
+    eos: int,
+    questions: Sequence[Question],
+    name: str,
+    out: Path,
+    progress: Progress,
+) -> Engine:
+    """llama.cpp with the model, found to say what transformers says."""
+    from mulmed.export.gguf import write_weights
+    from mulmed.generation.agreement import check_engine
+    from mulmed.generation.engine import TransformersEngine
+    from mulmed.generation.llamacpp import LlamaCppEngine
+
+    generation = run.recipe.generation
+    limit = context_of(folder) or 10**9
+    room = generation.decoding.max_new_tokens
+    prompts = [q.prompt for q in questions if len(q.prompt) + room <= limit]
+    if not (out / _GGUF).exists():
+        progress("writing the model for llama.cpp", 0, len(questions))
+        write_weights(folder, EMBEDDED[run.base.name], eos, out / _GGUF, generation.gguf or "f16")
+    context = max(map(len, prompts)) + room
+    engine = LlamaCppEngine(out / _GGUF, eos, slots=generation.batch, context=context)
+    progress("comparing with transformers", 0, len(questions))
+    check_engine(name, lambda: TransformersEngine(folder, eos), engine, prompts, generation.decoding, out)
+    return engine
+
+
+def context_of(folder: Path) -> int | None:
+    """Tokens a model can look back over, by its ``config.json``."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found = config.get("max_position_embeddings")
+    return int(found) if found else None
+
+
+def _content(run: Run, model: str) -> str:
+    artifact = None if model == "base" else read_artifact(run.model_folder(model))
+    return artifact.content if artifact else run.base.content
 
 
 def evaluate_stage(run: Run) -> Stage:
     """Every model's answers -> scores and comparisons."""
     models = run.recipe.models
+    compared = run.compared_engines
 
     def make(out: Path, progress: Progress) -> None:
         from mulmed.evaluation.comparison import read_answers
@@ -69,16 +148,20 @@ def evaluate_stage(run: Run) -> Stage:
         encoder = run.encoder
         if encoder is not None:
             prepare_base(encoder, run.tell)
-        files = [run.pipeline.folder(f"generate-{m}") / "answers.jsonl" for m in models]
+        folder = {m: run.pipeline.folder(f"generate-{m}") for m in models}
+        files = [folder[m] / ANSWERS for m in models]
         settings, seed = run.recipe.evaluation, run.recipe.seed
         write_scores(files, out, settings, seed, encoder.folder if encoder else None, progress)
         write_json(out / "care.json", care(read_answers(files), settings, seed))
+        # Beside the scores: whether an engine other than the reference says what the reference says.
+        engines = {m: orjson.loads((folder[m] / AGREEMENT).read_bytes()) for m in compared}
+        write_json(out / "engines.json", engines)
 
     return Stage(
         name="evaluate",
         title="score the answers",
         version=VERSIONS["evaluate"],
-        parents={f"generate-{m}": ("answers.jsonl",) for m in models},
+        parents={f"generate-{m}": (ANSWERS, *((AGREEMENT,) if m in compared else ())) for m in models},
         config={
             "evaluation": run.recipe.evaluation.model_dump(
                 mode="json", exclude={"bertscore": {"model", "revision"}}

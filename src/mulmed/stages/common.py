@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mulmed.errors import MulmedError
+from mulmed.prompts.template import Template
 from mulmed.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mulmed.prompts import Renderer
 
 RECORDS = "records.parquet"
 #: What the corpus stage learned for the tokenizer, and what it is worth.
 VOCABULARY = "vocabulary.json"
 #: Raised where a stage's results change: artifacts of an earlier number are made again.
-VERSIONS = {"corpus": 6, "vocabulary": 1, "train": 4, "merge": 2, "generate": 1, "evaluate": 3, "report": 5}
+VERSIONS = {"corpus": 6, "vocabulary": 1, "train": 4, "merge": 2, "generate": 2, "evaluate": 4, "report": 6}
 
 
 def parent_of(model: str) -> Mapping[str, tuple[str, ...]]:
@@ -21,3 +28,24 @@ def parent_of(model: str) -> Mapping[str, tuple[str, ...]]:
 def trained_from(model: str, recipe: Recipe) -> Mapping[str, tuple[str, ...]]:
     """The stage that makes what a step trains on: as :func:`parent_of`, or the base with more tokens."""
     return {"vocabulary": ()} if model == "base" and recipe.vocabulary else parent_of(model)
+
+
+def load_renderer(folder: Path, template: Template) -> Renderer:
+    """A model's tokenizer with a template.
+
+    Raises:
+        MulmedError: the tokenizer cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    from mulmed.prompts import Renderer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers raises nothing more specific
+        raise MulmedError(
+            f"The model's tokenizer cannot be loaded: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
+            where=str(folder),
+            remedy="Fetch its tokenizer files again.",
+        ) from error
+    return Renderer(tokenizer, template)

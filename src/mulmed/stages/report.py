@@ -88,7 +88,7 @@ def _lineage(run: Run, stage: str) -> dict[str, Any]:
 def _is_ancestor(recipe: Recipe, step: str) -> bool:
     """Whether any answering model was built on this step."""
     for model in recipe.models:
-        while model != "base":
+        while model in recipe.steps:
             if model == step:
                 return True
             model = recipe.steps[model].parent
@@ -107,4 +107,7 @@ def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
             "report": {"review"},
         },
     )
+    for baseline in shown["generation"]["baselines"].values():
+        for key in baseline.keys() & {"model", "adapter", "file"}:
+            baseline[key] = baseline[key] and Path(baseline[key]).name
     return shown | {"base": base.label}

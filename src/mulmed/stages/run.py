@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from mulmed.artifact import FileHashes
 from mulmed.base import Base, prepare_base, resolve_base
-from mulmed.errors import MulmedError
 from mulmed.pipeline import Pipeline, Stage
 from mulmed.prompts.template import load_template
 from mulmed.recipe import Recipe
 from mulmed.stages.answers import evaluate_stage, generate_stage
-from mulmed.stages.common import RECORDS
+from mulmed.stages.baselines import baseline_stage
+from mulmed.stages.common import RECORDS, load_renderer
 from mulmed.stages.corpus import corpus_stage
 from mulmed.stages.report import report_stage
 from mulmed.stages.training import merge_stage, train_stage
@@ -65,22 +65,15 @@ class Run:
     @functools.cached_property
     def base_renderer(self) -> Renderer:
         """The base model's tokenizer with the recipe's template."""
-        from transformers import AutoTokenizer
-
-        from mulmed.prompts import Renderer
-
         prepare_base(self.base, self.tell)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.base.folder, local_files_only=True, trust_remote_code=False
-            )
-        except Exception as error:  # tokenizers raises nothing more specific
-            raise MulmedError(
-                f"The base model's tokenizer cannot be loaded: {(str(error).strip() or type(error).__name__).splitlines()[0]}",
-                where=str(self.base.folder),
-                remedy="Fetch its tokenizer files again.",
-            ) from error
-        return Renderer(tokenizer, self.template)
+        return load_renderer(self.base.folder, self.template)
+
+    @property
+    def compared_engines(self) -> tuple[str, ...]:
+        """Models whose answers come from another engine than the reference, which was compared with it."""
+        if self.recipe.generation.engine == "transformers":
+            return ()
+        return tuple(m for m in self.recipe.models if m not in self.recipe.generation.baselines)
 
     def records(self) -> list[Record]:
         """The cleaned corpus, in file order."""
@@ -111,6 +104,8 @@ class Run:
             stages.append(vocabulary_stage(self))
         for name, step in self.recipe.steps.items():
             stages += [train_stage(self, name, step), merge_stage(self, name, step)]
-        stages += [generate_stage(self, model) for model in self.recipe.models]
+        for model in self.recipe.models:
+            rival = model in self.recipe.generation.baselines
+            stages.append(baseline_stage(self, model) if rival else generate_stage(self, model))
         stages += [evaluate_stage(self), report_stage(self)]
         return stages
