@@ -385,7 +385,7 @@ def test_a_recipe_survives_being_written_and_read(
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"engine": "llamacp"}, "generation.engine: Input should be 'transformers' or 'llamacpp'"),
+        ({"engine": "llamacp"}, "generation.engine: Input should be 'transformers', 'llamacpp' or 'vllm'"),
         ({"gguf": "f16"}, "gguf belongs to `engine: llamacpp`"),
         ({"engine": "llamacpp", "decoding": {"num_beams": 4}}, "llamacpp has no decoding.num_beams"),
         (
@@ -402,6 +402,7 @@ def test_a_recipe_survives_being_written_and_read(
         ({"baselines": {"gpt": {"api": "https://u:k@h/v1", "model": "m"}}}, "an address holds no key"),
         ({"baselines": {"gpt": {"api": "http://h/v1", "model": "m", "key_env": "K"}}}, "without encryption"),
         ({"baselines": {"gpt": {"api": "https://h/v1", "model": "m", "budget": 1}}}, "a budget needs prices"),
+        ({"engine": "vllm", "decoding": {"no_repeat_ngram": 3}}, "vllm has no decoding.no_repeat_ngram"),
         ({"models": ["gpt"]}, "generation.models names 'gpt', which is none of base, crossla, mulmed"),
     ],
 )

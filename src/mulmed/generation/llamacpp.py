@@ -84,10 +84,7 @@ class LlamaCppEngine:
             )
         settings = {
             "n_predict": decoding.max_new_tokens,
-            # In the order of transformers, without llama.cpp's own further ones.
-            "samplers": ["penalties", "temperature", "top_p"],
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
+            **_samplers(decoding),
             "repeat_penalty": decoding.repetition_penalty,
             "repeat_last_n": self._context,
             "return_tokens": True,
@@ -109,6 +106,18 @@ class LlamaCppEngine:
         if answer["stop_type"] == "eos":
             return Completion(tuple(ids[:-1] if ids and ids[-1] == self._eos_id else ids), "stop")
         return Completion(tuple(ids), "length")
+
+
+def _samplers(decoding: Decoding) -> dict[str, Any]:
+    """In the order of transformers, without llama.cpp's own further ones.
+
+    Greedily the most likely token is all that is left to choose from: probabilities of a whole vocabulary, which
+    llama.cpp would otherwise work out one question after another, take as long as the model itself.
+    """
+    if decoding.temperature == 0:
+        return {"samplers": ["penalties", "top_k"], "top_k": 1}
+    chances = {"temperature": decoding.temperature, "top_p": decoding.top_p}
+    return {"samplers": ["penalties", "temperature", "top_p"], **chances}
 
 
 def _library() -> Any:

@@ -33,7 +33,7 @@ class Generation(Settings):
     baselines: dict[Name, Baseline] = Field({}, description="rivals that answer the same questions")
     questions: int | None = Field(None, ge=1, description="at most so many a task and language")
     decoding: Decoding = Decoding()
-    engine: Literal["transformers", "llamacpp"] = Field(
+    engine: Literal["transformers", "llamacpp", "vllm"] = Field(
         "transformers", description="of the base and the steps; compared with transformers before it answers"
     )
     gguf: Literal["f32", "f16", "q8_0"] | None = Field(
@@ -46,8 +46,10 @@ class Generation(Settings):
         if self.engine != "llamacpp" and self.gguf is not None:
             raise ValueError("gguf belongs to `engine: llamacpp`")
         for key, plain in (("num_beams", 1), ("no_repeat_ngram", 0)):
-            if self.engine == "llamacpp" and getattr(self.decoding, key) != plain:
-                raise ValueError(f"llamacpp has no decoding.{key}: leave it out, or let transformers answer")
+            if self.engine != "transformers" and getattr(self.decoding, key) != plain:
+                raise ValueError(
+                    f"{self.engine} has no decoding.{key}: leave it out, or let transformers answer"
+                )
         return self
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ANSWERS, AGREEMENT, RUN = "answers.jsonl", "agreement.json", "run.json"
 _GGUF = "model.gguf"
-#: llama.cpp is handed so many times the questions it answers at a time: a place that falls free is filled again.
+#: Engines that fill a place as it falls free are handed so many times the questions they answer at a time.
 _QUEUE = 4
 
 
@@ -31,7 +31,8 @@ def generate_stage(run: Run, model: str) -> Stage:
     """The base, or a step's model, and the test questions -> its answers."""
     generation = run.recipe.generation
     precision = generation.gguf or "f16"
-    engine = generation.engine if generation.engine == "transformers" else f"llama.cpp, {precision}"
+    names = {"transformers": "transformers", "llamacpp": f"llama.cpp, {precision}", "vllm": "vLLM"}
+    engine = names[generation.engine]
     if generation.engine == "llamacpp" and run.base.name not in EMBEDDED:
         raise MulmedError(
             f"llama.cpp reads a GGUF file, and there is none of the base {run.base.label}.",
@@ -63,7 +64,7 @@ def generate_stage(run: Run, model: str) -> Stage:
         def load() -> Engine:
             if generation.engine == "transformers":
                 return TransformersEngine(folder, renderer.eos_id)
-            return _llama_cpp(run, folder, renderer.eos_id, questions, engine, out, progress)
+            return _other_engine(run, folder, renderer.eos_id, questions, engine, out, progress)
 
         write_answers(
             Answering(model, _content(run, model), engine, generation.decoding, context_of(folder)),
@@ -94,7 +95,7 @@ def generate_stage(run: Run, model: str) -> Stage:
     )
 
 
-def _llama_cpp(
+def _other_engine(
     run: Run,
     folder: Path,
     eos: int,
@@ -103,21 +104,26 @@ def _llama_cpp(
     out: Path,
     progress: Progress,
 ) -> Engine:
-    """llama.cpp with the model, found to say what transformers says."""
+    """llama.cpp or vLLM with the model, found to say what transformers says."""
     from mulmed.export.gguf import write_weights
     from mulmed.generation.agreement import check_engine
     from mulmed.generation.engine import TransformersEngine
     from mulmed.generation.llamacpp import LlamaCppEngine
+    from mulmed.generation.vllm import VllmEngine
 
     generation = run.recipe.generation
     limit = context_of(folder) or 10**9
     room = generation.decoding.max_new_tokens
     prompts = [q.prompt for q in questions if len(q.prompt) + room <= limit]
-    if not (out / _GGUF).exists():
-        progress("writing the model for llama.cpp", 0, len(questions))
-        write_weights(folder, EMBEDDED[run.base.name], eos, out / _GGUF, generation.gguf or "f16")
     context = max(map(len, prompts)) + room
-    engine = LlamaCppEngine(out / _GGUF, eos, slots=generation.batch, context=context)
+    engine: Engine
+    if generation.engine == "vllm":
+        engine = VllmEngine(folder, eos, slots=generation.batch, context=context)
+    else:
+        if not (out / _GGUF).exists():
+            progress("writing the model for llama.cpp", 0, len(questions))
+            write_weights(folder, EMBEDDED[run.base.name], eos, out / _GGUF, generation.gguf or "f16")
+        engine = LlamaCppEngine(out / _GGUF, eos, slots=generation.batch, context=context)
     progress("comparing with transformers", 0, len(questions))
     check_engine(name, lambda: TransformersEngine(folder, eos), engine, prompts, generation.decoding, out)
     return engine
