@@ -184,6 +184,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the review's pages, on this machine only unless told otherwise."""
+    import socket
     from urllib.parse import urlsplit
 
     import uvicorn
@@ -201,19 +202,24 @@ def serve(
             "[bold]Listening beyond this machine without HTTPS:[/bold] ratings and sessions can be read on the way. Put an HTTPS proxy before it and give its address with --url."
         )
     app_ = make_app(store, [address.hostname or host], secure=secure)
+    try:
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        raise MulmedError(
+            f"The server cannot listen: {error.strerror}.",
+            where=f"{host}, port {port}",
+            remedy="Choose another --port.",
+        ) from error
     # Paths hold invitation tokens: no access log.
     config = uvicorn.Config(
-        app_,
-        host=host,
-        port=port,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        proxy_headers=False,
+        app_, access_log=False, log_level="warning", server_header=False, proxy_headers=False
     )
-    server = uvicorn.Server(config)
-    out.print(f"Serving {store.where} at {url or f'http://{host}:{port}'}  (Ctrl-C ends it)", soft_wrap=True)
-    server.run()
+    at = f"[{host}]" if ":" in host else host
+    where = url or f"http://{at}:{listening.getsockname()[1]}"
+    out.print(f"Serving {store.where} at {where}  (Ctrl-C ends it)", soft_wrap=True)
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 @app.command("open")

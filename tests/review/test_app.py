@@ -142,6 +142,7 @@ def test_a_link_can_be_looked_at_but_used_only_once(served: tuple[Store, Server]
     cookie = client.cookies.jar.__iter__().__next__()
     assert cookie.has_nonstandard_attr("HttpOnly")
     assert cookie.get_nonstandard_attr("SameSite") == "lax"
+    assert re.fullmatch(r"review_[0-9a-f]{8}", cookie.name)  # another study on this machine has another
     for method in ("GET", "POST"):
         again = httpx.request(method, f"{server.url}/invitation/{token}")
         assert again.status_code == 410

@@ -282,6 +282,10 @@ def test_no_study_is_told(tmp_path: Any, new_target: Callable[[], str]) -> None:
         open_store("mysql://localhost/x")
     with pytest.raises(MulmedError, match="cannot be used"):
         open_store("postgresql://nobody@/x?host=/nonexistent")
+    (tmp_path / "notes.txt").write_text("no database at all\n" * 100)
+    with pytest.raises(MulmedError, match="cannot be used: file is not a database"):
+        open_store(str(tmp_path / "notes.txt"), create=True)
+    assert (tmp_path / "notes.txt").read_text().startswith("no database at all")
 
 
 def test_a_database_holds_one_study(study: Store) -> None:

@@ -82,6 +82,7 @@ def test_from_answers_to_figures(
     assert set(made["ratings"].values()) == {1 + 4 + 1}  # training, answers, a hidden repeat
     review("open", study)
     with serving(str(study)) as server:
+        assert command("serve", study, "--port", str(server.port))[0] == 2  # taken
         links = json.loads(review("invite", study, "--url", server.url, "--json"))
         for person in PEOPLE:
             context = browser.new_context()

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
+from mulmed.artifact import hash_bytes
 from mulmed.review import monitor
 from mulmed.review.database import Store
 from mulmed.review.ratings import apart, read_rows
@@ -33,7 +34,6 @@ from mulmed.web.guard import Guard
 from mulmed.web.pages import LANGUAGES, STATIC, Pages, choose_language
 
 HERE = Path(__file__).parent
-COOKIE = "review"
 
 
 class Saving(BaseModel):
@@ -64,6 +64,8 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
     app.mount("/static/shared", StaticFiles(directory=STATIC))
     app.mount("/static/review", StaticFiles(directory=HERE / "static"))
     pages = Pages("mulmed.review", HERE)
+    # Browsers share cookies between the ports of a machine, which may serve several studies.
+    cookie = f"review_{hash_bytes(read_study(store).created_at.encode())[:8]}"
 
     @app.exception_handler(Stop)
     def stopped(_: Request, stop: Stop) -> Response:
@@ -80,7 +82,7 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
         return page(request, "message.html.j2", status, key=key)
 
     def session_of(request: Request) -> tuple[int | None]:
-        token = request.cookies.get(COOKIE)
+        token = request.cookies.get(cookie)
         found = who(store, token) if token else None
         if found is None:
             if request.url.path.startswith("/api/"):
@@ -110,7 +112,7 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
             return message(request, "invitation_used", 410)
         response = RedirectResponse("/", 303)
         response.set_cookie(
-            COOKIE,
+            cookie,
             session,
             max_age=SESSION_DAYS * 86400,
             httponly=True,
@@ -122,10 +124,10 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
 
     @app.post("/sign-out")
     def sign_out(request: Request) -> Response:
-        if token := request.cookies.get(COOKIE):
+        if token := request.cookies.get(cookie):
             end_session(store, token)
         response = RedirectResponse("/", 303)
-        response.delete_cookie(COOKIE)
+        response.delete_cookie(cookie)
         return response
 
     @app.post("/language/{code}")

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mulmed.errors import MulmedError
 from mulmed.review import schema
@@ -106,11 +106,11 @@ def open_store(target: str, *, create: bool = False) -> Store:
     store = Store(engine, target if not is_url else url.render_as_string())
     try:
         _migrate(store, create)
-    except OperationalError as error:
+    except DBAPIError as error:
         raise MulmedError(
             f"The database cannot be used: {str(error.orig).splitlines()[0]}",
             where=store.where,
-            remedy="Check that it runs, and the address and rights.",
+            remedy="Check the path, or that the server runs, the address and the rights.",
         ) from error
     return store
 
