@@ -134,17 +134,17 @@ class _Words(dict[str, int]):
             self.clear()
         bare = word.lower().strip(".,;:!()[]\"'“”‘’")
         named = bare.strip("?.,;:!()[]\"'“”‘’")
-        bits = sum(
-            1 << i
-            for i, pattern in enumerate(_ENGLISH_WORDS)
-            if named and (pattern.fullmatch(named) or pattern.fullmatch(bare))
-        )
+        forms = {named, bare} if named else ()
+        bits = 0
+        if any(map(_ANY_ENGLISH.fullmatch, forms)):  # most words show nothing
+            bits = sum(1 << i for i, kind in enumerate(_ENGLISH_WORDS) if any(map(kind.fullmatch, forms)))
         self[word] = bits
         return bits
 
 
 _REMEMBERED = 1 << 16
 _ENGLISH_WORDS = tuple(re.compile(_ENGLISH[kind]) for kind in _KINDS)
+_ANY_ENGLISH = re.compile("|".join(_ENGLISH.values()))
 _of_word = _Words().__getitem__
 
 

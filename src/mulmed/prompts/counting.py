@@ -43,6 +43,8 @@ _BEFORE_WORD, _SINGLE_SPACE = re.compile(r"(?= \S)"), re.compile(r"(?<! )(?= (?!
 _WHITE = np.array([chr(code).isspace() for code in range(0x3002)])
 #: A text with fewer characters a space than this is divided into words, which repeat; others into pieces.
 _LONG_WORDS = 16
+#: Characters of a text that is not worth dividing.
+_SHORT = 24
 #: Words and pieces remembered at most; a few tens of megabytes.
 _REMEMBERED = 300_000
 
@@ -314,15 +316,20 @@ class TokenCounter:
         for text in texts:
             if any(literal in text for literal in self._whole):
                 return None
+            if len(text) <= _SHORT and not text.isascii():  # sooner counted than divided
+                pieces.append(text)
+                continue
             for word in (_BEFORE_WORD if self.kind == "bytes" else _SINGLE_SPACE).split(text):
                 pieces += [word] if self.kind == "bytes" or word.isascii() else self._in_pieces(word)
-        known = self._seams
-        if missing := {piece for piece in pieces if piece not in known}:
-            if len(known) > _REMEMBERED:
-                known.clear()
-                missing = set(pieces)
-            known.update(zip(missing, self._count(self._by_piece, missing), strict=True))
-        return sum(map(known.__getitem__, pieces))
+        known, total = self._seams, 0
+        for piece in pieces:
+            if (size := known.get(piece)) is None:
+                if len(known) > _REMEMBERED:
+                    known.clear()
+                # One by one: a batch of few wakes more threads than it has texts.
+                size = known[piece] = len(self._by_piece.encode(piece, add_special_tokens=False))
+            total += size
+        return total
 
     def _in_pieces(self, word: str) -> Iterator[str]:
         begins = np.flatnonzero(self._unjoined(codes_of(word))).tolist()
