@@ -17,7 +17,7 @@ from mulmed.corpus.edits import apply
 from mulmed.corpus.record import Record, Turn
 from mulmed.corpus.salience import Role, importance, mentions, signs, urgency
 from mulmed.corpus.sentences import sentence_ends, sentences
-from mulmed.corpus.shorten import cut, shorten
+from mulmed.corpus.shorten import cut, shorten, without
 from mulmed.corpus.stage import Finding, Outcome
 from mulmed.corpus.truncate import truncate_records
 from mulmed.errors import MulmedError
@@ -403,7 +403,8 @@ def test_a_strength_is_a_dose_and_a_share_is_none(text: str, language: str, dose
         ("I am allergic to dust.", "en", 1), ("an allergic reaction", "en", 1), ("ALLERGIC, asthma too", "en", 1),
         ("(allergic rhinitis) and a nut allergy", "en", 1), ("Allergic asthma.", "en", 0),
         ("allergic contact dermatitis, allergic\nconjunctivitis", "en", 0), ("See an allergist.", "en", 0),
-        ("antiallergic drops", "en", 0), ("non-allergic rhinitis", "en", 0),
+        ("antiallergic drops", "en", 0), ("non-allergic rhinitis", "en", 0), ("test for allergens", "en", 0),
+        ("建议查过敏原", "zh", 0), ("查了过敏源，对花粉过敏", "zh", 1),
         ("对青霉素过敏", "zh", 1), ("过敏性鼻炎，对花粉过敏", "zh", 1), ("过敏性休克", "zh", 1), ("过敏体质", "zh", 1),
         ("过敏性鼻炎", "zh", 0), ("过敏性紫癜", "zh", 0), ("过敏鼻炎", "zh", 0), ("吃抗过敏药", "zh", 0),
     ],
@@ -535,6 +536,21 @@ def test_mentions_are_counted_against_cutting_at_the_right() -> None:
         2,
         0,
     )
+
+
+def test_an_allergy_matters_more_than_a_dose() -> None:
+    told = "We met. I take 5 mg daily. I am allergic to nuts. Bye now."
+    assert shortened(told, 5, "en") == "I am allergic to nuts."
+
+
+def test_sentences_that_stay_are_parted_by_the_space_that_stood_between_them() -> None:
+    text = "It leads to this, as we all know, and to pain. This is bad."
+    kept = [(0, len("It leads to this,")), (text.index("This is"), len(text))]
+    assert apply(text, without(text, kept)) == "It leads to this, This is bad."
+    # In Chinese there is none.
+    text = "疼痛，我们都知道，很难受。怎么办？"
+    kept = [(0, len("疼痛，")), (text.index("怎么办"), len(text))]
+    assert apply(text, without(text, kept)) == "疼痛，怎么办？"
 
 
 def test_importance_ranks_place_and_clinical_content() -> None:

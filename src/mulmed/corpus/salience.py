@@ -36,7 +36,7 @@ _FORMS_EN = r"tabs?|tablets?|capsules?|pills?|drops?|puffs?|spoons?|teaspoons?|t
 
 # Kinds of content with the words that show them, whole words of lower case.
 _ENGLISH: dict[str, str] = {
-    "allergy": r"(?!anti)\w*allerg(?!ist|olog)\w*|anaphyla\w*|hypersensitiv\w*",
+    "allergy": r"(?!anti)\w*allerg(?!ist|olog|en)\w*|anaphyla\w*|hypersensitiv\w*",
     "dose": rf"\d[\d.,/-]*(?:{_DOSES_EN})|mg|mcg|ml|iu|{_FORMS_EN}",
     "drug": _DRUGS_EN,
     "negation": r"no|not|never|without|denie[sd]|den(?:y|ying)|cannot|nor|none|neither|\w+n['’]t|avoid\w*|stop\w*|negative",
@@ -57,8 +57,8 @@ _ENGLISH: dict[str, str] = {
 # The same in Chinese, as literals; of those that begin at one place the first here counts.
 _CHINESE: dict[str, str] = {
     "reaction": "过敏性休克|过敏性反应",
-    # Diseases by their names, drugs against them: neither says what the patient does not bear.
-    "disease": "不过敏性|过敏性|过敏鼻炎|过敏哮喘|过敏紫癜|过敏皮炎|过敏结膜炎|抗过敏",
+    # Diseases by their names, drugs against them, what may cause them: none says what the patient does not bear.
+    "disease": "过敏原|过敏源|不过敏性|过敏性|过敏鼻炎|过敏哮喘|过敏紫癜|过敏皮炎|过敏结膜炎|抗过敏",
     "allergy": "不过敏|过敏",
     # What only seems to deny.
     "nothing": "不过|不但|不仅|不管|不客气|不好意思|不用谢|不错|无论|未来|未婚|别人|别的",
@@ -89,8 +89,9 @@ _WEIGHTS: dict[Role, dict[str, float]] = {
     "answer": {"advice": 3, "treatment": 1.5, "finding": 1.5, "number": 1, "symptom": 1},
     "abstract": {"aim": 2, "result": 3, "number": 1, "finding": 0.5, "symptom": 0.5, "treatment": 0.5},
 }
-#: What a mention adds to them: most what only the patient knows and what no one may guess.
-_MENTION_WEIGHTS = {"allergy": 3.0, "dose": 4.0, "drug": 1.5, "negation": 1.0}
+#: What a mention adds to them: most what only the patient knows and what no one may guess. A dose is a number as well,
+#: and mostly taken: an allergy weighs more than these together.
+_MENTION_WEIGHTS = {"allergy": 8.0, "dose": 4.0, "drug": 1.5, "negation": 1.0}
 #: The first sentence says what it is about, the last one usually asks or concludes.
 _FIRST, _LAST = 3.0, 3.0
 

@@ -208,7 +208,10 @@ def tellings(whole: Text) -> list[Telling]:
 
 
 def without(text: str, kept: Sequence[Span]) -> list[Edit]:
-    """Deletions of all but some stretches, and of the white space that would stand at an end for it."""
+    """Deletions of all but some stretches, and of the white space that would stand at an end for it.
+
+    Two of them that would touch keep a space between them where one stood.
+    """
     edits, position = [], 0
     while kept and not text[slice(*kept[0])].strip():
         kept = kept[1:]
@@ -219,6 +222,9 @@ def without(text: str, kept: Sequence[Span]) -> list[Edit]:
             a += len(text[a:b]) - len(text[a:b].lstrip())
         if i == len(kept) - 1 and b < len(text):
             b = a + len(text[a:b].rstrip())
+        elif i < len(kept) - 1 and b < (after := kept[i + 1][0]):
+            # A clause ends before the space that parts it from the next.
+            b += text[b].isspace() and not text[b - 1].isspace() and not text[after].isspace()
         if a > position:
             edits.append(Edit(position, a, "", ""))
         position = b
