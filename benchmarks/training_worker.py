@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 BATCH = 16
+#: The recipe's default of ``micro_batch_tokens``.
+CAPACITY = 1024
 LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": ["q_proj", "k_proj", "v_proj"]}
 Examples = list[dict[str, list[int]]]
 Train = Callable[[Examples, int], float]
@@ -31,9 +33,10 @@ def ours(model_folder: str, *, int8: bool) -> Train:
     from mulmed.training.fused import fuse_norms
     from mulmed.training.int8 import quantize_base
     from mulmed.training.lora import add_adapters, trainable
-    from mulmed.training.loss import pack_loss
     from mulmed.training.model import choose_device, keep_freed_memory, load_model
-    from mulmed.training.packing import make_pack, pack_lengths
+    from mulmed.training.packing import make_pack, pack_evenly, pack_lengths
+    from mulmed.training.step import accumulate
+    from mulmed.training.threads import accumulate_side_by_side, side_by_side
 
     keep_freed_memory()
     model = load_model(Path(model_folder), choose_device("float32"))
@@ -45,6 +48,7 @@ def ours(model_folder: str, *, int8: bool) -> Train:
     model.train()
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=3e-4)
+    together = side_by_side(model.device, CAPACITY)
 
     def train(examples: Examples, seed: int) -> float:
         started = time.perf_counter()
@@ -53,11 +57,17 @@ def ours(model_folder: str, *, int8: bool) -> Train:
             batch = examples[start : start + BATCH]
             masks = [[label >= 0 for label in e["labels"]] for e in batch]
             targets = sum(map(sum, masks))
-            for group in pack_lengths([len(e["input_ids"]) for e in batch], 1024):
-                pack = make_pack([batch[i]["input_ids"] for i in group], [masks[i] for i in group])
-                part = pack_loss(model, pack) / targets
-                part.backward()
-                part.item()
+            lengths = [len(e["input_ids"]) for e in batch]
+            groups = (
+                pack_evenly(lengths, CAPACITY // together, together)
+                if together > 1
+                else pack_lengths(lengths, CAPACITY)
+            )
+            packs = [make_pack([batch[i]["input_ids"] for i in g], [masks[i] for i in g]) for g in groups]
+            if together > 1:
+                accumulate_side_by_side(model, packs, targets, together).item()
+            else:
+                accumulate(model, packs, targets).item()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -91,12 +91,12 @@ def small_encoder(folder: Path, words: Sequence[str]) -> Path:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread(count: int = 1) -> Iterator[None]:
     """Tiny models are faster on one thread than on two that wait for each other."""
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -58,6 +58,7 @@ def fine_tune(
     *,
     seed: int = 42,
     stop_at: int | None = None,
+    threads: int = 1,
     track: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> None:
     """Train on five misleading answers; the sixth and the first validate."""
@@ -68,7 +69,7 @@ def fine_tune(
         if done == stop_at:
             raise Stopped
 
-    with one_thread():
+    with one_thread(threads):
         train(
             base,
             examples[:5],

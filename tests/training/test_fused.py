@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from mulmed.recipe import Lora
-from mulmed.training.fused import dropout_mask, fuse_norms, fused_lora, fused_norm
+from mulmed.training.fused import dropout_from, dropout_mask, fuse_norms, fused_lora, fused_norm
 from mulmed.training.lora import LoraLinear
 
 
@@ -107,7 +108,7 @@ def test_dropout_mask_keeps_the_share_and_the_mean() -> None:
     assert abs(keep.double().mean().item() - 0.95) < 4 * (0.05 * 0.95 / n) ** 0.5
     assert factor == pytest.approx(1 / 0.95, rel=1e-5)
     # Four elements share one draw; they must not share their fate.
-    flat = (~keep).flatten()[: n // 4 * 4].reshape(-1, 4).double()
+    flat = (keep == 0).flatten()[: n // 4 * 4].reshape(-1, 4).double()
     for i in range(4):
         for j in range(i):
             both = (flat[:, i] * flat[:, j]).mean().item()
@@ -118,3 +119,18 @@ def test_dropout_mask_knows_the_extremes() -> None:
     x = torch.empty(7, 3)
     assert dropout_mask(x, 1e-9)[0].all()
     assert not dropout_mask(x, 1 - 1e-5)[0].all()
+
+
+def test_a_thread_draws_from_the_generator_it_is_told_to_and_from_no_other() -> None:
+    x = torch.empty(9, 8)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    with dropout_from(torch.Generator().manual_seed(12)):
+        named = [dropout_mask(x, 0.5)[0] for _ in range(2)]
+        with ThreadPoolExecutor(1) as pool:
+            elsewhere = pool.submit(lambda: dropout_mask(x, 0.5)[0]).result()
+    torch.set_rng_state(before)
+    assert torch.equal(elsewhere, dropout_mask(x, 0.5)[0])  # the default generator's first draw
+    assert not torch.equal(named[0], elsewhere)
+    with dropout_from(torch.Generator().manual_seed(12)):
+        assert [torch.equal(dropout_mask(x, 0.5)[0], mask) for mask in named] == [True, True]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mulmed.prompts import Example
 from mulmed.training.loss import packs_of
-from mulmed.training.packing import epoch_order, make_pack, pack_lengths, total_steps
+from mulmed.training.packing import epoch_order, make_pack, pack_evenly, pack_lengths, total_steps
 from mulmed.training.step import learning_rate_factor
 
 
@@ -46,6 +46,27 @@ def test_epochs_and_seeds_have_their_own_order() -> None:
 def test_the_order_is_the_same_on_every_machine() -> None:
     # A changed order would silently make an interrupted run another one.
     assert epoch_order(10, 0, 42).tolist()[:8] == [5, 6, 0, 7, 3, 2, 4, 9]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40),
+    capacity=st.integers(1, 64),
+    multiple=st.integers(2, 5),
+)
+def test_packs_for_side_by_side_are_even(lengths: list[int], capacity: int, multiple: int) -> None:
+    packs = pack_evenly(lengths, capacity, multiple)
+    assert sorted(i for pack in packs for i in pack) == list(range(len(lengths)))
+    assert len(packs) % multiple == 0 or len(packs) == len(lengths)
+    sums = [sum(lengths[i] for i in pack) for pack in packs]
+    assert all(n <= capacity or len(pack) == 1 for n, pack in zip(sums, packs, strict=True))
+    assert max(sums) - min(sums) <= max(lengths)
+    assert pack_evenly(lengths, capacity, multiple) == packs
+
+
+def test_even_packs_of_a_worked_example() -> None:
+    # 20 tokens in packs of at most 8: two packs would need 10 each, so there are four
+    assert pack_evenly([7, 5, 4, 3, 1], 8, 2) == [[0], [1], [2], [3, 4]]
+    assert pack_evenly([7, 5, 4, 3, 1], 10, 2) == [[0, 3], [1, 2, 4]]
 
 
 @given(lengths=st.lists(st.integers(1, 40), max_size=40), capacity=st.integers(1, 64))

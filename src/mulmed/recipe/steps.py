@@ -64,7 +64,7 @@ class Step(Settings):
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     lora: Lora = Lora()
-    micro_batch_tokens: int = Field(1024, ge=1, description="tokens packed into one forward pass")
+    micro_batch_tokens: int = Field(1024, ge=1, description="tokens computed at a time")
     validate_every: int | None = Field(None, ge=1, description="optimizer steps; default five times a run")
     patience: int | None = Field(
         None,

@@ -51,10 +51,11 @@ def packed_attention(
             where=f"base model with {type(module).__name__}",
             remedy="Use a base of a tested architecture (llama, gemma3_text), or report this one.",
         )
+    lengths = lengths or (query.shape[2],)
+    # One split each: the gradient of a slice would be as long as the whole pack, for every example of it.
+    parts = zip(lengths, *(torch.split(x, list(lengths), dim=2) for x in (query, key, value)), strict=True)
     outputs = []
-    start = 0
-    for length in lengths or (query.shape[2],):
-        end = start + length
+    for length, q, k, v in parts:
         mask = None
         if sliding_window is not None and length > sliding_window:
             i = torch.arange(length, device=query.device)
@@ -62,17 +63,16 @@ def packed_attention(
             mask = (distance >= 0) & (distance < sliding_window)
         outputs.append(
             F.scaled_dot_product_attention(
-                query[:, :, start:end],
-                key[:, :, start:end],
-                value[:, :, start:end],
+                q,
+                k,
+                v,
                 attn_mask=mask,
                 is_causal=mask is None,
                 scale=scaling,
                 enable_gqa=query.shape[1] != key.shape[1],
-            )
+            ).transpose(1, 2)
         )
-        start = end
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+    return torch.cat(outputs, dim=1), None
 
 
 def use_packed_attention(model: Any) -> None:

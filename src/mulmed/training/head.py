@@ -43,11 +43,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if softcap is not None:
                 squashed = torch.tanh(logits / softcap)
                 logits = squashed * softcap
-            log_sum = torch.logsumexp(logits, dim=-1, keepdim=True)
-            total += (log_sum - logits.gather(1, targets)).sum()
+            logits = torch.log_softmax(logits, dim=-1)
+            total -= logits.gather(1, targets).sum()
             if gradient_ND is not None:
-                # d loss / d logits = softmax - one-hot, in place of the logits themselves
-                logits.sub_(log_sum).exp_()
+                # d loss / d logits = softmax - one-hot, in place of the logarithms
+                logits.exp_()
                 logits.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=logits.dtype))
                 if squashed is not None:
                     logits *= 1 - squashed**2

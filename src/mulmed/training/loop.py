@@ -44,6 +44,7 @@ from mulmed.training.packing import epoch_order, steps_per_epoch, total_steps
 from mulmed.training.rows import add_token_rows
 from mulmed.training.seal import seal, weights_hash
 from mulmed.training.step import accumulate, learning_rate_factor, seed_step, update
+from mulmed.training.threads import accumulate_side_by_side, side_by_side
 
 RUN = "run.json"
 OUTCOME = "outcome.json"
@@ -165,14 +166,19 @@ def train(
 
     if first == 0 and validation:
         validate([])
+    together = side_by_side(placement.device, settings.micro_batch_tokens)
     for step in range(first, steps):
         seed_step(seed, step)
         epoch, inside = divmod(step, per_epoch)
         batch = [examples[i] for i in order(epoch)[inside * settings.batch : (inside + 1) * settings.batch]]
-        packs = packs_of(batch, settings.micro_batch_tokens)
+        packs = packs_of(batch, settings.micro_batch_tokens, together)
         targets = sum(len(p.targets) for p in packs)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup)
-        loss = accumulate(model, packs, targets).item()
+        loss = (
+            accumulate_side_by_side(model, packs, targets, together)
+            if together > 1
+            else accumulate(model, packs, targets)
+        ).item()
         norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.max_grad_norm).item()
         for what, value in (("loss", loss), ("gradient", norm)):
             if not math.isfinite(value):

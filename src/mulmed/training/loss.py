@@ -9,13 +9,17 @@ import torch
 
 from mulmed.prompts import Example
 from mulmed.training.head import cross_entropy_sum
-from mulmed.training.packing import Pack, make_pack, pack_lengths
+from mulmed.training.packing import Pack, make_pack, pack_evenly, pack_lengths
 from mulmed.training.rows import NewTokenHead
 
 
-def packs_of(examples: Sequence[Example], capacity: int) -> list[Pack]:
-    """The examples packed into rows of at most ``capacity`` tokens."""
-    groups = pack_lengths([len(e.ids) for e in examples], capacity)
+def packs_of(examples: Sequence[Example], capacity: int, side_by_side: int = 1) -> list[Pack]:
+    """The examples packed into rows; those computed side by side have at most ``capacity`` tokens together."""
+    lengths = [len(e.ids) for e in examples]
+    if side_by_side == 1:
+        groups = pack_lengths(lengths, capacity)
+    else:
+        groups = pack_evenly(lengths, capacity // side_by_side, side_by_side)
     return [make_pack([examples[i].ids for i in g], [examples[i].mask for i in g]) for g in groups]
 
 

@@ -118,6 +118,7 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return
-    mmap_threshold, trim_threshold = -3, -1
+    mmap_threshold, trim_threshold, arenas = -3, -1, -8
+    mallopt(arenas, 1)  # those of other threads give whole heaps back
     mallopt(mmap_threshold, 1 << 30)
     mallopt(trim_threshold, (1 << 31) - 1)

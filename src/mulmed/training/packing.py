@@ -68,6 +68,27 @@ def pack_lengths(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return packs
 
 
+def pack_evenly(lengths: Sequence[int], capacity: int, multiple: int) -> list[list[int]]:
+    """Groups of indices of nearly equal length sums of at most ``capacity``, their number a multiple.
+
+    For packs computed ``multiple`` at a time: the longest example goes to the shortest pack (Graham 1969).
+    There are fewer groups where there are fewer examples, and an example longer than the capacity gets a
+    group of its own. Ties keep their order.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    count = multiple
+    while True:
+        packs: list[list[int]] = [[] for _ in range(min(count, len(lengths)))]
+        filled = [0] * len(packs)
+        for i in order:
+            p = filled.index(min(filled))
+            packs[p].append(i)
+            filled[p] += lengths[i]
+        if all(n <= capacity or len(pack) == 1 for n, pack in zip(filled, packs, strict=True)):
+            return packs
+        count += multiple
+
+
 def make_pack(ids: Sequence[Sequence[int]], masks: Sequence[Sequence[bool]]) -> Pack:
     """One pack from the ids and loss masks of its examples."""
     lengths = tuple(len(x) for x in ids)
