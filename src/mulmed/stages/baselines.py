@@ -88,7 +88,9 @@ def _published(run: Run, name: str, baseline: Published) -> Stage:
         progress("taking the data set's answers", 0, 1)
         write_published(name, baseline.source, _records(run), out)
 
-    return _stage(run, name, {"source": baseline.source}, make)
+    return _stage(
+        run, name, {"source": baseline.source}, make, f"take {name}'s answers from {baseline.source}"
+    )
 
 
 def _made(run: Run, name: str, baseline: Made) -> Stage:
@@ -110,7 +112,7 @@ def _made(run: Run, name: str, baseline: Made) -> Stage:
         write_made(read_predictions(file, name, questions), content, out)
 
     content = run.hashes(file)
-    return _stage(run, name, {"file": content}, make)
+    return _stage(run, name, {"file": content}, make, f"take {name}'s answers from a file")
 
 
 def _records(run: Run) -> list[Record]:
@@ -123,10 +125,10 @@ def _decoding(run: Run) -> dict[str, Any]:
     return {"decoding": run.recipe.generation.decoding.model_dump(mode="json")}
 
 
-def _stage(run: Run, name: str, config: dict[str, Any], make: Any) -> Stage:
+def _stage(run: Run, name: str, config: dict[str, Any], make: Any, title: str = "") -> Stage:
     return Stage(
         name=f"generate-{name}",
-        title=f"answer the test questions with {name}",
+        title=title or f"answer the test questions with {name}",
         version=VERSIONS["generate"],
         parents={"corpus": (RECORDS,)},
         config={**config, "questions": run.recipe.generation.questions},
