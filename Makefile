@@ -11,8 +11,7 @@ demo: $(VENV)/.gemma3-270m
 	$(BIN)/mulmed run recipes/quickstart.yaml
 
 test: $(VENV)/.smollm2-135m $(VENV)/.gemma3-270m check
-	# One process more than cores: some tests wait for a browser, a server or a killed run.
-	$(BIN)/python -m pytest --numprocesses=$$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses=4 --dist=worksteal
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check src tests
