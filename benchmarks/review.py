@@ -1,13 +1,14 @@
 """The review's server under load, and killed under load.
 
-    python benchmarks/review.py load [--annotators 50] [--seconds 30] [--pause 1.0]
-    python benchmarks/review.py crash [--kills 20]
+    python benchmarks/review.py load [--annotators 50] [--seconds 30] [--pause 1.0] [--database URL]
+    python benchmarks/review.py crash [--kills 20] [--database URL]
 
 ``load``: as many annotators at once, each saving a score, waiting for the server's answer, pausing (a person is slower) and
 saving the next; prints the percentiles of the time from request to acknowledgement. ``crash``: eight annotators save without
 pause, the server is ended by SIGKILL after a random while and started again, so many times; then every acknowledged score must
-be in the database, unchanged, and the log must verify. Both use invented answers, SQLite in a temporary folder, and the server
-as `mulmed review serve` starts it; nothing leaves loopback.
+be in the database, unchanged, and the log must verify. Both use invented answers, SQLite in a temporary folder or an empty
+PostgreSQL database (``postgresql://USER@HOST/DATABASE``), and the server as `mulmed review serve` starts it; nothing leaves
+loopback.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ from typing import Any
 
 import httpx
 
+from mulmed.review.access import invite, names
 from mulmed.review.audit import verify
 from mulmed.review.create import create
 from mulmed.review.database import Store, open_store
 from mulmed.review.plan import Annotator
 from mulmed.review.rubric import load_rubric
-from mulmed.review.store import invite, move, names, places, read_item
+from mulmed.review.saving import places, read_item
+from mulmed.review.study import move
 
 AXES = ("information_security", "etiology_explainability", "user_guidance")
 
 
-def make_study(folder: Path, annotators: int) -> Store:
+def make_study(target: str, annotators: int) -> Store:
     rows = [
         {
             "id": f"q{q}", "model": model, "language": "en", "task": "qa", "status": "ok",
@@ -47,7 +50,7 @@ def make_study(folder: Path, annotators: int) -> Store:
         for q in range(30)
         for n, model in enumerate(("one-model", "two-model", "three-model"))
     ]  # fmt: skip
-    store = open_store(str(folder / "study.db"), create=True)
+    store = open_store(target, create=True)
     people = [Annotator(f"annotator {n}") for n in range(annotators)]
     rubric = load_rubric().model_copy(update={"training": ()})
     create(
@@ -58,10 +61,10 @@ def make_study(folder: Path, annotators: int) -> Store:
     return store
 
 
-def start(store: Store, port: int) -> subprocess.Popen[bytes]:
+def start(target: str, port: int) -> subprocess.Popen[bytes]:
     code = "from mulmed.cli import main; main()"
     server = subprocess.Popen(
-        [sys.executable, "-c", code, "review", "serve", store.where, "--port", str(port)],
+        [sys.executable, "-c", code, "review", "serve", target, "--port", str(port)],
         stdout=subprocess.DEVNULL,
     )
     for _ in range(1200):
@@ -155,8 +158,8 @@ async def load(store: Store, port: int, seconds: float, pause: float) -> list[Cl
     return clients
 
 
-async def crash(store: Store, port: int, kills: int) -> tuple[list[Client], int]:
-    server = start(store, port)
+async def crash(store: Store, target: str, port: int, kills: int) -> tuple[list[Client], int]:
+    server = start(target, port)
     clients = [Client(store, number, port) for number in names(store)]
     for client in clients:
         await client.sign_in()
@@ -182,7 +185,7 @@ async def crash(store: Store, port: int, kills: int) -> tuple[list[Client], int]
         saved = sum(len(c.seconds) for c in clients)
         print(f"  kill {kill + 1}/{kills}: {saved} scores acknowledged, {lost} lost", file=sys.stderr)
         assert lost == 0
-        server = start(store, port)
+        server = start(target, port)
     server.terminate()
     server.wait()
     return clients, interrupted
@@ -197,19 +200,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--pause", type=float, default=1.0)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--database", help="an empty PostgreSQL database's URL; default: SQLite")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mulmed-review-") as folder:
         port = free_port()
+        target = args.database or str(Path(folder) / "study.db")
         if args.what == "crash":
-            store = make_study(Path(folder), 8)
-            clients, interrupted = asyncio.run(crash(store, port, args.kills))
+            store = make_study(target, 8)
+            clients, interrupted = asyncio.run(crash(store, target, port, args.kills))
             lost, saved = check(store, clients), sum(len(c.seconds) for c in clients)
             print(
                 f"{args.kills} kills, {saved} scores acknowledged, {interrupted} requests cut off, {lost} lost"
             )
             return
-        store = make_study(Path(folder), args.annotators)
-        server = start(store, port)
+        store = make_study(target, args.annotators)
+        server = start(target, port)
         clients = asyncio.run(load(store, port, args.seconds, args.pause))
         server.terminate()
         server.wait()

@@ -3,9 +3,10 @@
     python benchmarks/safety.py [--data DIR] [--json FILE]
 
 ``safety_messages/`` holds the messages, each with the kind of danger or ``-``; the first lines of a file tell when it was
-written and who had seen it (docs/safety.md: only the fourth set was written after the rules were finished). Recall:
-emergencies with any flag. False alarms: other messages with any flag. Kind: emergencies with a flag of their own kind.
-Intervals are Wilson's, 95 %.
+written and who had seen it (docs/safety.md). The first five sets are trained on by now; only what the sixth to the
+eighth say counts. Recall: emergencies with any flag. False alarms: other messages with any flag. Kind: emergencies with a flag of
+their own kind. By rules: the same without the classifier. Intervals are Wilson's, 95 %.
+``safety_answers/`` holds answers, each with what the policy must catch in it: found are those of which all was caught.
 ``--data``: a folder of published corpora as the recipes read them; patients' questions there carry no labels, so that only
 the rate of flags is told. Also timed: messages of 500 characters, and 100,000 characters of text made to be slow.
 """
@@ -26,9 +27,11 @@ from typing import Any
 from mulmed.corpus import sources
 from mulmed.corpus.sources.layout import Found
 from mulmed.recipe import Source
-from mulmed.safety import red_flags
+from mulmed.safety import Policy, PolicyFilter, red_flags, redflags
+from mulmed.safety.policy import KINDS
 
 MESSAGES = Path(__file__).parent / "safety_messages"
+ANSWERS = Path(__file__).parent / "safety_answers"
 LANGUAGES = ("en", "zh")
 
 
@@ -55,6 +58,9 @@ def measured(half: str, language: str) -> dict[str, int]:
         counts["found"] += kind != "-" and bool(kinds)
         counts["kind"] += kind in kinds
         counts["alarms"] += kind == "-" and bool(kinds)
+        ruled = redflags.flags_by_rules(text)
+        counts["ruled"] += kind != "-" and bool(ruled)
+        counts["ruled alarms"] += kind == "-" and bool(ruled)
     return dict(counts)
 
 
@@ -65,12 +71,46 @@ def show(name: str, counts: dict[str, int]) -> None:
         f"{name:16} recall {counts['found']:3}/{counts['emergencies']:3} = {counts['found'] / counts['emergencies']:.3f}"
         f" ({low:.3f} to {high:.3f})   kind {counts['kind']:3}   false alarms {counts['alarms']:2}/{counts['others']:3} ="
         f" {counts['alarms'] / counts['others']:.3f} ({floor:.3f} to {ceiling:.3f})"
+        f"   by rules {counts['ruled']:3}, {counts['ruled alarms']:2}"
     )
 
 
 def halves() -> list[str]:
     """The names of the sets, in the order in which they were measured first."""
-    return ["development", "heldout", "second", "third", "fourth"]
+    known = ["development", "heldout", "second", "third", "fourth", "sixth", "seventh", "eighth"]
+    return [name for name in known if (MESSAGES / f"{name}_en.tsv").is_file()]
+
+
+# --- policy ------------------------------------------------------------------------------------------
+
+
+def answers(name: str, language: str) -> dict[str, int]:
+    """Counts of one set of answers: of each kind how many there are and were found; answers caught that need not be."""
+    counts = Counter[str]()
+    for line in (ANSWERS / f"{name}_{language}.tsv").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        kinds, _, text = line.partition("\t")
+        wanted = set(kinds.split(",")) - {"-"}
+        reply = PolicyFilter(Policy(), language)
+        reply.feed(text)
+        reply.finish()
+        caught = {action.partition(":")[0] for action in reply.actions}
+        counts["bad" if wanted else "good"] += 1
+        counts["found"] += bool(wanted) and wanted <= caught
+        counts["alarms"] += not wanted and bool(caught)
+        for kind in wanted:
+            counts[kind] += 1
+            counts[f"{kind} found"] += kind in caught
+    return dict(counts)
+
+
+def show_answers(name: str, counts: dict[str, int]) -> None:
+    kinds = ", ".join(f"{kind} {counts.get(f'{kind} found', 0)}/{counts[kind]}" for kind in KINDS)
+    print(
+        f"{name:16} caught {counts['found']}/{counts['bad']} = {counts['found'] / counts['bad']:.3f}   needlessly"
+        f" {counts['alarms']}/{counts['good']} = {counts['alarms'] / counts['good']:.3f}   {kinds}"
+    )
 
 
 # --- speed -------------------------------------------------------------------------------------------
@@ -141,6 +181,7 @@ def real(folder: Path) -> dict[str, Any]:
         counts[language]["questions"] += 1
         counts[language]["flagged"] += bool(flags)
         counts[language]["clear"] += any(flag.certainty == "clear" for flag in flags)
+        counts[language]["ruled"] += bool(redflags.flags_by_rules(text))
         kinds[language].update(flag.category for flag in flags)
     for language in LANGUAGES:
         result[language] = {**counts[language], "kinds": dict(kinds[language].most_common())}
@@ -164,6 +205,10 @@ def main() -> None:
             result[f"{half}_{language}"] = counts
             both.update(counts)
         show(f"{half} both", dict(both))
+    for name in ("first", "second"):
+        for language in LANGUAGES:
+            result[f"answers_{name}_{language}"] = told = answers(name, language)
+            show_answers(f"answers {name} {language}", told)
     result["speed"] = times = speed()
     print(
         f"words and rules read in {result['load']:.2f} s; 500 characters: English {times['en']:.2f} ms, Chinese"
@@ -174,7 +219,7 @@ def main() -> None:
         for language, counts in result["real"].items():
             share = counts["flagged"] / counts["questions"]
             print(
-                f"{language}: {counts['flagged']} of {counts['questions']} questions flagged ({share:.1%}), {counts['clear']} of them clearly"
+                f"{language}: {counts['flagged']} of {counts['questions']} questions flagged ({share:.1%}), {counts['clear']} of them clearly; by rules {counts['ruled']} ({counts['ruled'] / counts['questions']:.1%})"
             )
             print("   ", ", ".join(f"{kind} {count}" for kind, count in counts["kinds"].items()))
     if given.json:

@@ -17,7 +17,7 @@ from typing import Any
 
 BATCH = 16
 #: The recipe's default of ``micro_batch_tokens``.
-CAPACITY = 1024
+CAPACITY = 1536
 LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": ["q_proj", "k_proj", "v_proj"]}
 Examples = list[dict[str, list[int]]]
 Train = Callable[[Examples, int], float]

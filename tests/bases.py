@@ -50,6 +50,8 @@ def make_base(folder: Path, architecture: str) -> EmbeddedBase:
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         licence="CC0-1.0",
         notice="Random numbers, CC0.",
+        hub=f"tests/{name}",
+        hub_licence="cc0-1.0",
     )
 
 

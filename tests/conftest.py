@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 import pytest
 from hypothesis import settings
 
@@ -19,12 +22,48 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 from mulmed.base.embedded import EMBEDDED, EmbeddedBase, convert_embedded
 from mulmed.corpus.record import Record, Turn
 from mulmed.prompts import Example, Renderer, load_template
+from tests.runs import Main
+
+# Whenever a server sets up its logging, this library's handler closes what was `sys.stderr` when it was imported: for all
+# later tests, pytest's own capture.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 # How long an example takes says more about the machine than about the code. The same commit is tried with the same
 # examples, whoever tries it; `--hypothesis-profile=explore` looks for new ones.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("repeatable")
+
+#: Modules of the dearest tests, those of whole runs side by side. Where several processes share the tests, the first
+#: begins with these (and makes what they share once), and nobody waits at the end for one that began the dearest last.
+DEAREST = (
+    "training/test_ray.py",
+    "test_run.py",
+    "test_cli.py",
+    "test_languages.py",
+    "test_vocabulary_run.py",
+    "report/test_cards.py",
+    "training/test_launch.py",
+    "training/test_loop.py",
+    "training/test_team.py",
+    "training/test_parity.py",
+    "training/test_int8.py",
+    "corpus/test_build.py",
+    "corpus/test_executor.py",
+    "export/test_llama_cpp.py",
+    "generation/test_rivals.py",
+    "generation/test_answers.py",
+    "chat/test_terminal.py",
+    "serving/test_process.py",
+    "review/test_study.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        rank = {Path(__file__).parent / name: place for place, name in enumerate(DEAREST)}
+        items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 TEXTS = [
     (
@@ -128,6 +167,41 @@ def single_thread() -> Iterator[None]:
 
     with one_thread():
         yield
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    """``mulmed ARGUMENTS`` in this process, where the heavy libraries are loaded already."""
+    from mulmed.cli import main
+    from tests.runs import one_thread
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mulmed", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended, one_thread():
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, headless. One for all tests of a process: the library cannot be started twice."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no browser (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=path, args=[*quiet, "--disable-sync", "--no-first-run"]
+        )
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import yaml
 from mulmed.recipe import load_recipe
 from mulmed.stages import Run
 
+#: Exit code, what was printed, and what was printed as an error, of ``mulmed ARGUMENTS``.
+Main = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "recipes" / "samples"
 RECIPE: dict[str, Any] = {

@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,25 +16,7 @@ from typing import Any
 import pytest
 
 from mulmed import __version__
-from mulmed.cli import main
-from tests.runs import ENVIRONMENT, SAMPLES, STAGES, command, mulmed, one_thread, write_recipe
-
-Main = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
-    """``mulmed ARGUMENTS`` in this process, where the heavy libraries are loaded already."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mulmed", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended, one_thread():
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+from tests.runs import ENVIRONMENT, SAMPLES, STAGES, Main, command, mulmed, write_recipe
 
 
 @pytest.fixture
@@ -227,6 +208,8 @@ def test_help_is_quick_and_lists_what_there_is() -> None:
         "report",
         "export",
         "review",
+        "serve",
+        "chat",
     }
     # Every line fits into 80 columns.
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -248,7 +231,7 @@ def test_a_run_tells_what_it_does_in_whole_lines_without_colours(finished: Path,
 
 def test_the_report_takes_in_the_results_of_a_review(finished: Path, here: Main, tmp_path: Path) -> None:
     from mulmed.review.results import results
-    from mulmed.review.store import move
+    from mulmed.review.study import move
     from tests.review.studies import make_study, rate_all
 
     store = make_study(str(tmp_path / "study.db"))
@@ -280,7 +263,18 @@ def test_a_finished_run_prints_scores_and_where_the_report_lies(finished: Path) 
     assert "\x1b" not in done.stdout
 
 
-def test_answers_made_elsewhere_are_scored_beside_the_recipes(finished: Path, tmp_path: Path) -> None:
+def test_a_stages_file_that_was_damaged_is_told(finished: Path, here: Main) -> None:
+    file = finished.parent / "out" / "evaluate" / "engines.json"
+    file.write_bytes(b"x" * file.stat().st_size)
+    code, _, err = here("run", finished)
+    what, where, remedy = parts(err)
+    assert (code, what, where) == (2, "A file of an earlier stage is not valid JSON.", str(file))
+    assert "Delete that stage's folder" in remedy
+
+
+def test_answers_made_elsewhere_are_scored_beside_the_recipes(
+    finished: Path, tmp_path: Path, here: Main
+) -> None:
     answers = finished.parent / "out" / "generate-mulmed" / "answers.jsonl"
     rows = [json.loads(line) for line in answers.read_text("utf-8").splitlines()]
     made = tmp_path / "theirs.jsonl"
@@ -296,9 +290,9 @@ def test_answers_made_elsewhere_are_scored_beside_the_recipes(finished: Path, tm
         "--out",
         tmp_path / "scores",
     )
-    done = mulmed("evaluate", finished, *arguments, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    scores = json.loads(done.stdout)
+    code, out, err = here("evaluate", finished, *arguments, "--json")
+    assert (code, err) == (0, "")
+    scores = json.loads(out)
     f1 = {
         r["model"]: r["value"]
         for r in scores["rows"]
@@ -310,22 +304,24 @@ def test_answers_made_elsewhere_are_scored_beside_the_recipes(finished: Path, tm
     assert (finished.parent / "out" / "evaluate" / "scores.json").read_bytes() == before
     assert {p.name.split("_")[1] for p in (tmp_path / "samples").iterdir()} == set(f1)
     # Without a recipe: questions and answers alone.
-    done = mulmed("evaluate", answers, "--predictions", f"theirs={made}", "--out", tmp_path / "alone")
-    assert done.returncode == 0
-    assert [line.split()[:2] for line in done.stdout.splitlines() if re.match(r"^ (en|zh) ", line)] == [
+    alone = tmp_path / "[alone]"  # brackets are markup to what prints
+    code, out, _ = here("evaluate", answers, "--predictions", f"theirs={made}", "--out", alone)
+    assert code == 0
+    assert out.splitlines()[-1] == f"Scores: {alone / 'scores.json'}"
+    assert [line.split()[:2] for line in out.splitlines() if re.match(r"^ (en|zh) ", line)] == [
         ["en", "theirs"],
         ["zh", "theirs"],
     ]
-    done = mulmed("evaluate", answers)
-    assert done.returncode == 2
-    assert "--predictions NAME=FILE" in done.stderr
+    code, _, err = here("evaluate", answers)
+    assert code == 2
+    assert "--predictions NAME=FILE" in err
     # The recipe's own scores in another place are the same.
-    done = mulmed("evaluate", finished, "--out", tmp_path / "own")
-    assert done.returncode == 0
+    code, _, _ = here("evaluate", finished, "--out", tmp_path / "own")
+    assert code == 0
     assert (tmp_path / "own" / "scores.json").read_bytes() == before
-    done = mulmed("evaluate", finished, "--predictions", "theirs")
-    assert done.returncode == 2
-    assert "NAME=FILE" in done.stderr
+    code, _, err = here("evaluate", finished, "--predictions", "theirs")
+    assert code == 2
+    assert "NAME=FILE" in err
 
 
 def test_json_outputs(finished: Path, here: Main) -> None:
@@ -361,7 +357,7 @@ def test_a_dry_run_says_what_would_run_and_why(finished: Path, here: Main) -> No
     assert "changed: questions" in out
     assert "generate-base will change" in out
     # 8 examples, 2 at a time
-    assert re.search(r"^crossla +8 +[\d,]+ +4 +\d+\.\d GiB +\d+ (s|min) *$", out, re.MULTILINE), out
+    assert re.search(r"^crossla +8 +[\d,]+ +4 +float32 +\d+\.\d GiB +\d+ (s|min) *$", out, re.MULTILINE), out
     assert sorted((finished.parent / "out").rglob("*")) == before
 
 

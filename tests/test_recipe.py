@@ -59,9 +59,31 @@ def test_every_recipe_of_the_repository_loads(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
     rival = path.stem in ("bentsao", "chatdoctor")  # one step on the base
-    assert list(recipe.steps) == ([path.stem] if rival else ["crossla", "mulmed"])
-    assert [step.parent for step in recipe.steps.values()] == (["base"] if rival else ["base", "crossla"])
-    assert {source.language for source in recipe.corpus.sources.values()} == {"en", "zh"}
+    steps = [(name, step.parent) for name, step in recipe.steps.items()]
+    assert steps[0] == ((path.stem if rival else "crossla"), "base")
+    assert rival or steps[-1] == ("mulmed", "crossla")
+    assert len(steps) == {"comparison": 8}.get(path.stem, 1 if rival else 2)
+    languages = {"en", "zh", *(language.code for language in recipe.languages)}
+    assert {source.language for source in recipe.corpus.sources.values()} == languages
+
+
+def test_compared_steps_differ_in_parent_and_sources_alone() -> None:
+    recipe = load_recipe(ROOT / "recipes" / "comparison.yaml")
+    rest = [step.model_dump(exclude={"parent", "sources"}) for step in recipe.steps.values()]
+    assert all(settings == rest[0] for settings in rest)
+    whole = set(recipe.steps["mulmed"].sources)
+    assert set(recipe.steps["without-step-a"].sources) == whole
+    assert set(recipe.steps["english-only"].sources) | set(recipe.steps["chinese-only"].sources) == whole
+    assert set(recipe.steps["questions-only"].sources) < whole
+    assert not any("icliniq" in step.sources for step in recipe.steps.values())
+
+
+def test_the_small_recipe_is_a_part_of_the_comparison() -> None:
+    """So that one run gives both tables."""
+    small, whole = (load_recipe(ROOT / "recipes" / f"{name}.yaml") for name in ("small", "comparison"))
+    assert list(small.steps) == ["crossla", "mulmed"]
+    assert {name: whole.steps[name] for name in small.steps} == small.steps
+    assert small.model_copy(update={"name": whole.name, "steps": whole.steps}) == whole
 
 
 @pytest.mark.parametrize("name", ["bentsao", "chatdoctor"])
@@ -74,10 +96,9 @@ def test_a_rival_answers_the_same_questions_with_the_same_settings(name: str) ->
     }
     assert asked
     assert {source: rival.corpus.sources[source] for source in asked} == asked
-    # Answers that a data set carries are scored once, beside the models of small.yaml.
-    without = small.generation.model_copy(update={"baselines": {}})
+    assert rival.corpus == small.corpus
     assert (rival.generation, rival.base, rival.seed, rival.cutoff) == (
-        *(without, small.base, small.seed, small.cutoff),
+        *(small.generation, small.base, small.seed, small.cutoff),
     )
 
 

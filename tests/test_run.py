@@ -18,12 +18,13 @@ from mulmed.artifact import damaged_files, read_artifact
 from mulmed.errors import MulmedError
 from mulmed.recipe import load_recipe
 from mulmed.stages import Run
+from tests.forks import fork
+from tests.forks import mulmed as forked_mulmed
 from tests.runs import (
     ENVIRONMENT,
     SAMPLES,
     STAGES,
     bring_up_to_date,
-    command,
     contents,
     mulmed,
     small_encoder,
@@ -63,7 +64,7 @@ def test_a_second_run_does_nothing_at_once(copy: Path) -> None:
 
 
 def test_a_changed_key_redoes_what_depends_on_it(copy: Path, tmp_path: Path) -> None:
-    """One after the other, each beside the changes before it."""
+    """One after the other, each beside the changes before it; what needs no other stage's result to be known is not run."""
     generation = ["generate-base", "generate-crossla", "generate-mulmed"]
     changes = []
 
@@ -73,13 +74,13 @@ def test_a_changed_key_redoes_what_depends_on_it(copy: Path, tmp_path: Path) -> 
 
     assert bring_up_to_date(copy) == []
     assert ran("report.examples=1") == ["report"]
-    assert ran("evaluation.resamples=120") == ["evaluate", "report"]
+    assert stale(copy, *changes, "evaluation.resamples=120") == ["evaluate", "report"]
     encoder = small_encoder(tmp_path / "encoder", ["the", "pain", "你", "好"])
     assert ran(f"evaluation.bertscore.model={encoder}") == ["evaluate", "report"]
     assert "BERTScore recall" in (copy.parent / "out" / "report" / "index.html").read_text(encoding="utf-8")
     changes[-1] = f"evaluation.bertscore.model={shutil.copytree(encoder, tmp_path / 'elsewhere')}"
-    assert bring_up_to_date(copy, *changes) == ["report"]  # which prints the recipe; the model is the same
-    assert ran("steps.mulmed.checkpoint_every=7") == ["report"]  # which prints the recipe
+    assert stale(copy, *changes) == ["report"]  # which prints the recipe; the model is the same
+    assert stale(copy, *changes, "steps.mulmed.checkpoint_every=7") == ["report"]  # which prints the recipe
     assert ran("generation.decoding.max_new_tokens=5") == [*generation, "evaluate", "report"]
     # So large a rate that the answers change: were they the same, their scores would not be made again.
     assert ran("steps.mulmed.learning_rate=0.05") == [
@@ -105,6 +106,9 @@ def stale(recipe: Path, *overrides: str) -> list[str]:
 
 def test_what_would_run_again(copy: Path, taught: Path, tmp_path: Path) -> None:
     assert stale(copy) == []
+    assert (
+        stale(copy, "workers={processes: 2, shard: true}") == []
+    )  # who trains changes nothing in what is trained
     assert stale(copy, "steps.crossla.learning_rate=1e-5") == [
         s for s in STAGES if s not in ("corpus", "generate-base")
     ]
@@ -192,16 +196,15 @@ def test_killed_again_and_again_a_run_ends_the_same(whole: Path, taught: Path, t
     out = tmp_path / "out"
     recipe = write_recipe(tmp_path / "recipe.yaml", taught, out)
     for name, has_come in MOMENTS:
-        process = subprocess.Popen(
-            command("run", recipe), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = fork(forked_mulmed, "run", recipe)
         deadline = time.monotonic() + 120
         while not has_come(out / name):
-            assert process.poll() is None, f"it ended before {name}"
+            assert process.is_alive(), f"it ended before {name}"
             assert time.monotonic() < deadline, name
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         stage = name.split(".partial")[0]
         # What has its final name is whole; what was being made has not got it.
         assert read_artifact(out / stage) is None

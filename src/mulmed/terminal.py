@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,16 @@ from mulmed.errors import MulmedError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+def tell(line: str) -> None:
+    """A line beside the results; what stands in brackets is no markup."""
+    err.print(line, style="dim", soft_wrap=True, markup=False)
+
+
+def print_path(label: str, path: Path) -> None:
+    """Where something lies, whatever it is called."""
+    out.print(f"{label}: [bold]{escape(str(path))}[/bold]", soft_wrap=True)
 
 
 class Shower:
@@ -93,19 +104,24 @@ def print_plan(stages: Sequence[tuple[Any, Any]], steps: Sequence[Mapping[str, A
     for stage, status in stages:
         table.add_row(stage.name, stage.title, f"[{colours[status.state]}]{status.state}[/]", status.reason)
     out.print(table)
-    table = Table("step", "examples", "tokens", "optimizer steps", "memory", "time", box=None, pad_edge=False)
+    columns = ("step", "examples", "tokens", "optimizer steps", "precision", "memory", "time")
+    table = Table(*columns, box=None, pad_edge=False)
     for f in steps:
         table.add_row(
             f["step"],
             f"{f['examples']:,}",
             f"{f['tokens']:,}",
             f"{f['optimizer_steps']:,}",
-            f"{f['memory_bytes'] / 2**30:.1f} GiB",
-            _duration(f["seconds"]),
+            f["precision"] + (f", base {f['base_precision']}" if f["base_precision"] else ""),
+            f"{f['memory_bytes'] / 2**30:.1f} GiB" + (" each" if f["processes"] > 1 else ""),
+            "unknown" if f["seconds"] is None else _duration(f["seconds"]),
         )
     out.print()
     out.print(table)
-    out.print(f"[dim]Estimated {steps[0]['basis']}; on {steps[0]['device']}.[/dim]")
+    by = f", by {steps[0]['processes']} processes" if steps[0]["processes"] > 1 else ""
+    out.print(f"[dim]Estimated {steps[0]['basis']}; on {steps[0]['device']}{by}.[/dim]")
+    if any(f["seconds"] is None for f in steps):
+        out.print("[dim]Time unknown: nothing of this run has been trained that way yet.[/dim]")
 
 
 def _duration(seconds: float) -> str:
@@ -157,6 +173,8 @@ def print_funnel(funnel: Mapping[str, Any]) -> None:
         rules = ", ".join(f"{k} {v}" for k, v in sorted(s["rules"].items(), key=lambda kv: -kv[1]))
         table.add_row(s["stage"], *(f"{s[k]:,}" for k in ("in", "out", "changed", "dropped")), rules)
     out.print(table)
+    for code, gaps in funnel.get("languages", {}).items():
+        out.print(f"[bold]What {code} does not get:[/] " + escape(" ".join(gaps)))
 
 
 def print_table1(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -178,6 +178,8 @@ def embedded(tmp_path: Path, **changes: Any) -> EmbeddedBase:
         "sha256": "0" * 64,
         "licence": "MIT",
         "notice": "Notice of X.",
+        "hub": "owner/x",
+        "hub_licence": "mit",
     }
     return EmbeddedBase(**settings | changes)
 

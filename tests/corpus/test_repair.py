@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from typing import Any
 
 import ftfy
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mulmed.corpus import repair
-from mulmed.corpus.edits import Edit, apply
+from mulmed.corpus.edits import Draft, Edit, apply
+from mulmed.corpus.plausibility import unrecoverable
 from mulmed.corpus.record import Record, Turn
 from mulmed.corpus.repair import RepairedText, repair_record, repair_text
 
@@ -423,3 +426,57 @@ def test_simplify_reaches_every_text_of_a_record() -> None:
     outcome = repair_record(record("頭痛", "請多休息"), simplify=True)
     assert outcome.record is not None
     assert [turn.text for turn in outcome.record.turns] == ["头痛", "请多休息"]
+
+
+_PIECES = [
+    "头痛", "没", "么", "每", "冒", "鍙", "鈥", "锟", "烫", "é", "â€", "“", "”", "…", "Å", "²", "１", "％", "／", "a", "Ask", "\\", "t", "&", "&amp;", "<", "<b>",
+    ">", " ", "  ", "\n", "\t", "\u3000", "\u200b", "\ufffd", "\x85", "\xa0", "?", "。", "，", "·", "°", "填写", "😀", "\ue000", "娌℃湁鍙戠儳", "ﬁ", "CafÃ©",
+    "<br>", "don\\t", "（2020-01-01填写）", "感谢您的信任，病情资料我已详细阅读。", "医生已经通过语音回答了您的问题，请及时收听。", "医生给您发来一个提醒",
+    "医生使用隐私电话功能与患者通话", " (attachment removed to protect patient identity)", "May I answer your health queries right now?", "Please type your query here",
+]  # fmt: skip
+
+
+def changed_though_well(text: str, language: str | None, prose: bool) -> bool:
+    if not repair._is_well(text):
+        return False
+    draft = Draft(text)
+    repair._one_round(draft, language, prose, False)
+    return draft.text != text or bool(unrecoverable(text))
+
+
+@pytest.mark.parametrize("language", ["en", "zh", None])
+def test_what_passes_for_well_is_changed_by_no_rule(language: str | None) -> None:
+    """Any two pieces side by side, alone and within a text: few of more are well."""
+    pairs = ["".join(pair) for pair in itertools.product(_PIECES, repeat=2)]
+    texts = [*pairs, *(f"a{pair}a" for pair in pairs)]
+    assert sum(map(repair._is_well, texts)) > 500
+    assert [text for text in texts if changed_though_well(text, language, True)] == []
+
+
+@given(
+    st.lists(st.sampled_from(_PIECES), max_size=8).map("".join),
+    st.sampled_from(["en", "zh", None]),
+    st.booleans(),
+)
+def test_nor_is_longer_text_that_passes_for_well(text: str, language: str | None, prose: bool) -> None:
+    assert not changed_though_well(text, language, prose)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"), [({"context": "a  b"}, "context"), ({"baselines": {"x": "a  b"}}, "baselines[x]")]
+)
+def test_one_text_of_a_record_is_mended_where_all_others_are_well(more: dict[str, Any], field: str) -> None:
+    outcome = repair_record(record("头痛", "多休息。", **more))
+    assert [(f.rule, f.field) for f in outcome.findings] == [("whitespace", field)]
+
+
+def test_a_record_with_an_empty_turn_is_set_aside_where_all_others_are_well() -> None:
+    outcome = repair_record(record("头痛", ""))
+    assert (outcome.record, [f.rule for f in outcome.findings]) == (None, ["empty"])
+
+
+@pytest.mark.parametrize(
+    "text", ["头痛三天，没什么。", "Take 5 mg… daily – as “told”.", "两行\n字：怎么办？", ""]
+)
+def test_healthy_text_passes_for_well(text: str) -> None:
+    assert repair._is_well(text)

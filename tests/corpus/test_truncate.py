@@ -130,6 +130,18 @@ def test_sentences_carried_on_are_whole() -> None:
     assert after.turns[0].text == f"医生您好。\n{denied}\n现在呢？"
 
 
+@pytest.mark.parametrize(
+    ("told", "language"),
+    [("I take 5\nmg of warfarin.", "en"), ("I need 2 to\n3 tablets.", "en"), ("阿司匹林每次2\n片。", "zh")],
+)
+def test_a_dose_over_a_line_break_is_carried_on_whole(told: str, language: str) -> None:
+    first, filler, last = (
+        ("Hello.", "a " * 90, "And now?") if language == "en" else ("您好。", "好" * 90, "现在呢？")
+    )
+    after, _ = fitted(record(first, filler, told, filler, last, filler[:20], language=language))
+    assert after.turns[0].text == f"{first}\n{told}\n{last}"
+
+
 def test_a_list_stays_with_what_denies_it() -> None:
     text = "平时身体很好。没有药物、食物、花粉、尘螨过敏。"
     for budget in range(1, words([text])[0]):
@@ -146,7 +158,7 @@ def test_a_list_stays_with_what_denies_it() -> None:
     ],
 )  # fmt: skip
 def test_urgency(sentence: str, language: str, rank: int | None) -> None:
-    assert urgency(sentence, language) == rank
+    assert urgency(signs(sentence, language), sentence) == rank
 
 
 def test_what_was_told_first_is_shortened_by_importance() -> None:
@@ -555,7 +567,7 @@ def test_sentences_that_stay_are_parted_by_the_space_that_stood_between_them() -
 
 def test_importance_ranks_place_and_clinical_content() -> None:
     parts = ["Hello all.", "We like tea.", "Fever 39.5 °C for 3 days.", "We like it.", "Bye now."]
-    scores = importance(parts, "en", "question")
+    scores = importance([signs(part, "en") for part in parts], "question")
     assert sorted(range(5), key=lambda i: (-scores[i][0], -scores[i][1], i)) == [2, 0, 4, 1, 3]
 
 

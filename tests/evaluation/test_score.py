@@ -132,6 +132,28 @@ def test_the_better_model_is_found_better() -> None:
     assert d["p_holm"] < 0.05
 
 
+def test_the_better_of_many_models_is_found_better() -> None:
+    """However many tests share a family, p has digits enough to outlast the correction for them."""
+    answers = [
+        row(
+            model,
+            f"q:{i}",
+            "drink water now" if model == "mulmed" else f"no {model}",
+            "drink water",
+            "en",
+            "qa",
+        )
+        for model in ("base", *"abcdefgh", "mulmed")
+        for i in range(40)
+    ]
+    scores = score.score_answers(answers, SETTINGS, seed=1)
+    family = [d for d in scores["differences"] if d["metric"] == "f1"]
+    assert len(family) == 45 * 2
+    better = [d for d in family if d["model"] == "mulmed"]
+    assert len(better) == 9 * 2
+    assert max(d["p_holm"] for d in better) < 0.05
+
+
 def test_order_of_rows_changes_nothing_but_the_seed_changes_the_intervals() -> None:
     answers = rows()
     one = score.score_answers(answers, SETTINGS, seed=1)

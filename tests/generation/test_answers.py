@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
@@ -32,8 +31,10 @@ from mulmed.generation.answers import (
 from mulmed.generation.engine import Completion, TransformersEngine
 from mulmed.prompts import Renderer, load_template
 from mulmed.recipe import Decoding
+from mulmed.training.model import choose_device, load_model
 from tests.conftest import TEXTS, make_record
-from tests.runs import ENVIRONMENT, ROOT, one_thread
+from tests.forks import fork
+from tests.runs import one_thread
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 GREEDY = Decoding(max_new_tokens=24, repetition_penalty=1.0)
@@ -104,6 +105,27 @@ def test_a_batch_answers_as_each_alone(taught: Path, renderer: Renderer, decodin
     asked = prompts(renderer)
     assert len({len(p) for p in asked}) == len(asked)
     assert engine.complete(asked, decoding, 1) == [engine.complete([p], decoding, 1)[0] for p in asked]
+
+
+@pytest.mark.parametrize("architecture", ["small_llama", "small_gemma"])
+def test_a_batch_answers_as_forward_passes_without_a_cache_do(
+    architecture: str, request: pytest.FixtureRequest
+) -> None:
+    """Also beyond Gemma's window of 32 tokens, with room for every token taken at once."""
+    folder = request.getfixturevalue(architecture).taught
+    engine = TransformersEngine(folder, eos_id=-1)
+    model = load_model(folder, choose_device("auto"))
+    rng = np.random.default_rng(0)
+    asked = [rng.integers(10, 90, n).tolist() for n in (50, 7, 33)]
+    expected = []
+    for prompt in asked:
+        ids = list(prompt)
+        for _ in range(12):
+            with torch.inference_mode():
+                ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+        expected.append(tuple(ids[len(prompt) :]))
+    got = engine.complete(asked, Decoding(max_new_tokens=12, repetition_penalty=1.0), 1)
+    assert [c.ids for c in got] == expected
 
 
 def test_equal_lengths_answer_as_each_alone(taught: Path, renderer: Renderer) -> None:
@@ -279,25 +301,21 @@ def many_answers(model: Path, out: Path) -> None:
 
 
 def test_killed_in_the_middle_the_answers_are_the_same(taught: Path, tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from tests.generation.test_answers import many_answers; "
-        f"many_answers(Path({str(taught)!r}), Path({str(tmp_path / 'killed')!r}))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT)
-    many_answers(taught, tmp_path / "undisturbed")
+    process = fork(many_answers, taught, tmp_path / "killed")
     so_far = tmp_path / "killed" / "answers.so-far"
     deadline = time.monotonic() + 120
     while not so_far.exists() or so_far.read_bytes().count(b"\n") < 5:
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.is_alive(), "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     done = so_far.read_bytes().count(b"\n")
     assert not (tmp_path / "killed" / ANSWERS).exists()
     with so_far.open("ab") as file:
         file.write(b'{"id":"t:3:0","answer":"cut sho')
     many_answers(taught, tmp_path / "killed")
+    many_answers(taught, tmp_path / "undisturbed")
     assert 5 <= done < 18
     assert (tmp_path / "killed" / ANSWERS).read_bytes() == (tmp_path / "undisturbed" / ANSWERS).read_bytes()
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {ANSWERS, RUN}

@@ -113,7 +113,7 @@ def test_a_prompt_without_room_is_refused(engine: LlamaCppEngine) -> None:
 
 @needs_llama_cpp
 def test_nobody_else_on_the_machine_can_ask(engine: LlamaCppEngine) -> None:
-    address = engine._server.listening_address
+    address = engine.address
     assert address.startswith("http://127.0.0.1:")
     request = urllib.request.Request(
         f"{address}/completion", b'{"prompt": "x", "n_predict": 1}', {"Content-Type": "application/json"}

@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, small_llama: Small) -> Path:
         recipe = write_recipe(folder / "recipe.yaml", small_llama.base.name, folder / "out", changes)
         ran = bring_up_to_date(recipe)
         assert [name for name in ran if name.startswith("generate")] == [
-            f"generate-{m}" for m in ("mulmed", "chatgpt", "made", "server", "doctor")
+            f"generate-{m}" for m in ("chatgpt", "made", "mulmed", "server", "doctor")
         ]
     return folder / "out"
 

@@ -114,8 +114,8 @@ def test_roles_must_alternate(renderer: Renderer) -> None:
         renderer.prompt([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}])
 
 
-def test_missing_instruction_names_the_file(renderer: Renderer) -> None:
-    with pytest.raises(MulmedError, match=r"alpaca\.json"):
+def test_missing_instruction_names_the_language(renderer: Renderer) -> None:
+    with pytest.raises(MulmedError, match="instructions of the language 'xx'"):
         renderer.example(record("a", "b", language="xx"))
 
 

@@ -243,7 +243,7 @@ def test_same_inputs_same_bytes(built: Path, run: ReportInputs, tmp_path: Path) 
         for root in (built / "out", tmp_path / "out")
     )
     assert first.keys() == second.keys()
-    assert set(first) == {"index.html", "scores.json"} | {
+    assert set(first) == {"index.html", "results.md", "scores.json"} | {
         f"figures/{name}.{kind}"
         for name in ("scores", "funnel", "loss", "lengths", "words")
         for kind in ("svg", "png")

@@ -100,6 +100,22 @@ def test_bars_of_neighbouring_models_differ_in_grey() -> None:
         assert abs(luma[0] - luma[1]) > 0.1 or hatch != other_hatch
 
 
+def test_many_steps_are_drawn_in_rows_of_four(tmp_path: Path) -> None:
+    write_lines(tmp_path / "log.jsonl", log_lines(3.0, 2.0, 30))
+    write_json(tmp_path / "outcome.json", outcome(log_lines(3.0, 2.0, 30), kept=20))
+    with figures.style():
+        figure = figures.loss_figure([read_curve(f"step{i}", tmp_path) for i in range(6)])
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == [f"Step step{i}" for i in range(6)]
+    assert [axes.get_subplotspec().rowspan.start for axes in shown] == [0, 0, 0, 0, 1, 1]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["training batch", "validation"]
+
+
+def test_no_two_of_sixteen_models_look_alike() -> None:
+    assert len(set(figures.BARS)) == len(figures.BARS) == 16
+
+
 def test_funnel_leaves_out_what_the_limit_did() -> None:
     with figures.style():
         axes = figures.funnel_figure(FUNNEL).axes[0]
@@ -116,6 +132,25 @@ def test_the_tail_of_a_histogram_is_one_bar_wide() -> None:
     data = figure.axes[3].patches[0].get_data()
     assert list(data.edges) == [0, 50, 100, 150, 200]  # the file says 900
     assert list(data.values) == [231, 50, 11, 8]
+
+
+def test_panels_without_a_histogram_are_not_shown() -> None:
+    with figures.style():
+        figure = figures.lengths_figure({"lengths": STATISTICS["lengths"][:1] * 5})
+    assert [axes.get_visible() for axes in figure.axes] == [True] * 5 + [False] * 3
+
+
+@pytest.mark.parametrize("name", ["scores", "funnel"])
+def test_a_saved_figure_is_laid_out(name: str, scores: Scores, tmp_path: Path) -> None:
+    """As matplotlib does by itself whenever it draws one."""
+    with figures.style():
+        saved, laid_out = (drawn(name, scores, tmp_path) for _ in range(2))
+        before = [axes.get_position().bounds for axes in saved.axes]
+        figures.save(saved, tmp_path, name)
+        laid_out.draw_without_rendering()
+    places = [axes.get_position().bounds for axes in saved.axes]
+    assert places == [pytest.approx(axes.get_position().bounds, abs=0.01) for axes in laid_out.axes]
+    assert places != before
 
 
 def test_style_ignores_and_restores_the_users_settings() -> None:

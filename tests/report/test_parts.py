@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mulmed.errors import MulmedError
 from mulmed.report import corpus_tables, names, score_tables, tables
-from mulmed.report.account import loss_sentence
+from mulmed.report.account import energy_sentence, loss_sentence
 from mulmed.report.curves import Curve, GroupLoss, Point, read_curve
 from mulmed.report.examples import choose_examples
 from mulmed.report.files import read_lines
@@ -300,3 +300,21 @@ def test_removals_by_group_have_their_interval() -> None:
         ["age", "250", "1", "0.4%", "0.1% to 2.2%"]
     ]
     assert corpus_tables.removals_table(STATISTICS | {"removals_by_group": []}) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "watts", "energy"),
+    [
+        ("x86_64 CPU, 2 threads", 65, "0.13"),
+        ("NVIDIA H200", 770, "1.5"),
+        ("NVIDIA GeForce RTX 4090", 350, "0.7"),
+    ],
+)
+def test_energy_is_time_at_an_assumed_power(device: str, watts: int, energy: str) -> None:
+    lineage = [{"seconds": 3000.0}, {"seconds": 4200.0}, {"seconds": None}]
+    said = energy_sentence([{"device": device}, {"device": device}], lineage)
+    assert said.startswith(
+        f"Training ran on {device}; all stages together took 2 h 0 min, 1 of them not counted"
+    )
+    assert f"At an assumed {watts} W throughout that is about {energy} kWh" in said
+    assert "The power was not measured" in said

@@ -1,4 +1,4 @@
-"""Databases to keep studies in, studies of invented answers, a browser."""
+"""Databases to keep studies in, studies of invented answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from mulmed.cli import main
 from tests.review.studies import make_study
 
 
@@ -83,16 +86,14 @@ def postgresql() -> Iterator[str]:
             for _ in range(200):
                 if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
                     break
-                import time
-
                 time.sleep(0.05)
             yield f"postgresql://mulmed@/%s?host={socket}"
         finally:
-            server.send_signal(signal.SIGINT)  # do not wait for connections that tests left open
+            server.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             server.wait(20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_postgresql(postgresql: str) -> Callable[[], str]:
     """Makes an empty database on the server and gives its URL."""
     import psycopg
@@ -106,13 +107,20 @@ def new_postgresql(postgresql: str) -> Callable[[], str]:
     return make
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def new_target(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes a place for a study, once of each kind of database."""
-    if request.param == "sqlite":
-        return lambda: str(tmp_path / f"{uuid.uuid4().hex}.db")
+def target_maker(
+    kind: str, request: pytest.FixtureRequest, factory: pytest.TempPathFactory
+) -> Callable[[], str]:
+    """Makes a place for a study in a database of a kind."""
+    if kind == "sqlite":
+        return lambda: str(factory.mktemp("sqlite") / "study.db")
     make: Callable[[], str] = request.getfixturevalue("new_postgresql")
     return make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes a place for a study, once of each kind of database."""
+    return target_maker(request.param, request, tmp_path_factory)
 
 
 @pytest.fixture
@@ -121,18 +129,18 @@ def study(new_target: Callable[[], str]) -> Any:
     return make_study(new_target())
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, headless."""
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no browser (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs `mulmed review ...` in this process and gives what it printed; ``fails`` is the exit code expected."""
 
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=path, args=[*quiet, "--disable-sync", "--no-first-run"]
-        )
-        yield found
-        found.close()
+    def run(*arguments: str | Path, fails: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["mulmed", "review", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert int(ended.value.code or 0) == fails, printed.err
+        return printed.err if fails else printed.out
+
+    return run

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mulmed.review.access import names
 from mulmed.review.create import create
 from mulmed.review.database import Store, open_store
 from mulmed.review.plan import Annotator
 from mulmed.review.rubric import OnUnsafe, load_rubric
-from mulmed.review.store import Place, move, names, places, read_item, save_rating
+from mulmed.review.saving import Place, places, read_item, save_rating
+from mulmed.review.study import move
 
 MODELS = ("Quillon-9", "wrenlet", "tern-xl")
 _TEXTS = {
@@ -47,6 +49,7 @@ def answers(questions: int = 4, models: Sequence[str] = MODELS) -> list[dict[str
                 {
                     "id": f"{language}-source-{n}",
                     "model": model,
+                    "model_content": f"weights of {model}",
                     "language": language,
                     "task": "qa",
                     "question": f"{question} ({n})",
@@ -69,6 +72,7 @@ def make_study(
     training: bool = False,
     models: Sequence[str] = MODELS,
     judge: str | None = None,
+    show_judge: bool = False,
 ) -> Store:
     """A study of invented answers in the database at ``target``."""
     rubric = load_rubric()
@@ -87,6 +91,7 @@ def make_study(
         on_unsafe=on_unsafe,
         name="invented",
         judge=judge,
+        show_judge=show_judge,
     )
     if state == "open":
         move(store, "open")

@@ -14,16 +14,13 @@ from statsmodels.stats.inter_rater import fleiss_kappa as their_fleiss_kappa
 
 from mulmed.errors import MulmedError
 from mulmed.review.agreement import (
-    ac2,
-    alpha,
-    bootstrap_interval,
     fleiss_kappa,
     gwet_ac2,
-    kappa,
     krippendorff_alpha,
     raw_agreement,
     weighted_kappa,
 )
+from mulmed.review.coefficients import ac2, alpha, bootstrap_interval, kappa
 
 NAN = float("nan")
 #: Four observers, twelve units, five values (Krippendorff 2011, section C; Gwet 2014, table 2.10).
@@ -75,6 +72,14 @@ def test_krippendorffs_own_example(level: str, published: float) -> None:
     assert krippendorff_alpha(OBSERVERS, level) == pytest.approx(published, abs=5e-4)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval", "ratio"])
+def test_lists_with_gaps_are_as_good_as_arrays(level: str) -> None:
+    """Its digits beyond the printed ones, and None for what is missing."""
+    rows = [[None if np.isnan(value) else int(value) for value in row] for row in OBSERVERS]
+    theirs = krippendorff.alpha(reliability_data=OBSERVERS, level_of_measurement=level)
+    assert krippendorff_alpha(rows, level) == pytest.approx(theirs, abs=1e-9)  # type: ignore[arg-type]
+
+
 def test_fleiss_own_example() -> None:
     assert fleiss_kappa(DIAGNOSES) == pytest.approx(0.430, abs=5e-4)
 
@@ -83,7 +88,10 @@ def test_cohens_own_example() -> None:
     a, b = pairs_of(CLINICIANS)
     disagreement = np.array([[0, 1, 3], [1, 0, 6], [3, 6, 0]])
     assert weighted_kappa(a, b, "unweighted") == pytest.approx(0.492, abs=5e-4)
-    assert weighted_kappa(a, b, 1 - disagreement / 6) == pytest.approx(0.348, abs=5e-4)
+    assert weighted_kappa(a, b, disagreement) == pytest.approx(0.348, abs=5e-4)
+    assert weighted_kappa(a, b, 1 - disagreement / 6) == pytest.approx(weighted_kappa(a, b, disagreement))
+    theirs = cohens_kappa(CLINICIANS, weights=disagreement, return_results=False)
+    assert weighted_kappa(a, b, disagreement) == pytest.approx(theirs, abs=1e-9)
 
 
 def test_gwets_own_example() -> None:
@@ -167,6 +175,16 @@ def test_no_variation_is_perfect_by_ac2_where_other_categories_were_possible() -
     assert np.isnan(gwet_ac2(np.full((3, 4), 2.0), "quadratic"))
 
 
+def test_fleiss_of_one_category_one_rater_or_nothing_is_undefined() -> None:
+    for table in ([[3, 0], [3, 0]], [[1, 0], [0, 1]], [[0, 0], [0, 0]], np.zeros((0, 3))):
+        assert np.isnan(fleiss_kappa(table))
+
+
+def test_kappa_of_two_who_chose_one_category_or_nothing_is_undefined() -> None:
+    for a, b in (([1, 1], [1, 1]), ([NAN, NAN], [1, 2]), ([], [])):
+        assert np.isnan(weighted_kappa(a, b, "quadratic"))
+
+
 def test_a_single_rater_agrees_with_nobody() -> None:
     alone = np.array([[0.0, 1, 2]])
     assert np.isnan(kappa(alone, "linear", None).value)
@@ -180,11 +198,18 @@ def test_a_single_rater_agrees_with_nobody() -> None:
         lambda: krippendorff_alpha([1, 2, 3], "ordinal"),
         lambda: krippendorff_alpha([[1, 2], [1, 2]], "cardinal"),  # type: ignore[arg-type]
         lambda: krippendorff_alpha([[-1, 2], [1, 2]], "ratio"),
+        lambda: krippendorff_alpha([[1, 2], [1]], "ordinal"),
+        lambda: krippendorff_alpha([["yes", "no"], ["no", "yes"]], "nominal"),
+        lambda: krippendorff_alpha([[1, float("inf")], [1, 2]], "interval"),
         lambda: fleiss_kappa([[2, 1], [1, 1]]),
-        lambda: fleiss_kappa([[1, 0], [0, 1]]),
+        lambda: fleiss_kappa([[2, -1], [1, 0]]),
+        lambda: fleiss_kappa([2, 1]),
         lambda: weighted_kappa([0, 1], [0, 1, 2], "linear"),
+        lambda: weighted_kappa([[0, 1]], [[0, 1]], "linear"),
         lambda: weighted_kappa([0, 1], [0, 3], "linear", (0, 1, 2)),
-        lambda: weighted_kappa([0, 1], [1, 0], [[0, 1], [1, 0]]),
+        lambda: weighted_kappa([0, 1], [1, 0], [[0, 1], [2, 0]]),
+        lambda: weighted_kappa([0, 1], [1, 0], [[0, -1], [-1, 0]]),
+        lambda: weighted_kappa([0, 1], [1, 0], [[1, 2], [2, 1]]),
         lambda: gwet_ac2([[0, 1], [1, 0]], "cubic"),  # type: ignore[arg-type]
     ],
 )

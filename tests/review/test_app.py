@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from sqlalchemy import select
 
 from mulmed.review import schema
+from mulmed.review.access import invite
+from mulmed.review.app import HERE
 from mulmed.review.audit import verify
 from mulmed.review.database import Store, open_store
-from mulmed.review.store import invite, move, places, read_item
+from mulmed.review.saving import places, read_item
+from mulmed.review.study import move
 from mulmed.web.guard import HEADERS
+from mulmed.web.pages import STATIC
+from tests.review.conftest import target_maker
 from tests.review.server import Server, links, page_data, serving, sign_in, start
 from tests.review.studies import MODELS, make_study, rating
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Server]]:
-    store = make_study(str(tmp_path_factory.mktemp("app") / "study.db"), training=True)
-    with serving(store.where) as server:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Store, Server]]:
+    target = target_maker(request.param, request, tmp_path_factory)()
+    store = make_study(target, training=True, judge="judge-9")
+    with serving(target) as server:
         yield store, server
 
 
@@ -57,15 +67,58 @@ def crawl(client: httpx.Client) -> dict[str, str]:
     return found
 
 
+def refusals(client: httpx.Client, store: Store, url: str) -> dict[str, str]:
+    """Every kind of page and answer that tells an annotator, or anybody, what cannot be had, with its headers."""
+    place = next(p.id for p in places(store, 1) if p.kind == "rating")
+    theirs = places(store, 2)[0].id
+    put(client, place, rating(2, done=False), 0, "refusals-1")
+    responses = {
+        "nobody's page": httpx.get(f"{url}/"),
+        "nobody's rating": httpx.get(f"{url}/api/ratings/{place}"),
+        "used invitation": httpx.get(f"{url}/invitation/nonsense"),
+        "another's page": client.get(f"/rate/{theirs}"),
+        "another's rating": client.get(f"/api/ratings/{theirs}"),
+        "another's place": put(client, theirs, rating(2, 2, 2), 0, "refusals-2"),
+        "administration": client.get("/admin"),
+        "no page": client.get("/nowhere"),
+        "no file": client.get("/static/review/nowhere.js"),
+        "no folder": client.get("/static/review/"),
+        "no method": client.delete(f"/api/ratings/{place}"),
+        "no host": client.get("/", headers={"host": "evil.example"}),
+        "another site": client.post("/sign-out", headers={"origin": "https://evil.example"}),
+        "too much": client.put(f"/api/ratings/{place}", content=b"x" * 200_000),
+        "no JSON": client.put(f"/api/ratings/{place}", content=b"{"),
+        "conflict": put(client, place, rating(1, done=False), 0, "refusals-3"),
+        "wrong score": put(client, place, rating(9, done=False), 1, "refusals-4"),
+        "unfinished": put(client, place, rating(2), 1, "refusals-5"),
+    }
+    wanted = (401, 401, 410, 404, 404, 404, 404, 404, 404, 404, 405, 421, 403, 413, 422, 409, 422, 422)
+    assert [r.status_code for r in responses.values()] == list(wanted)
+    # A page may repeat the address that was asked for, here another's place.
+    return {
+        f"{name}: {r.status_code}": f"{r.headers}\n{r.text}".replace(theirs, "")
+        for name, r in responses.items()
+    }
+
+
 def test_nothing_an_annotator_can_fetch_tells_of_models_sources_or_others(
     served: tuple[Store, Server],
 ) -> None:
+    """Pages, scripts, pictures, answers of the interface, refusals, all with their headers."""
     store, server = served
-    client = sign_in(server.url, invite(store, 1))
+    token = invite(store, 1)
+    welcome = httpx.get(f"{server.url}/invitation/{token}")
+    client = sign_in(server.url, token)
     for place in places(store, 1):  # past the training, or it would hide the others
         if place.kind == "training":
             put(client, place.id, rating(2, 2, 2), 0, f"crawl-{place.id}")
-    found = crawl(client)
+    found = crawl(client) | refusals(client, store, server.url)
+    found["invitation"] = f"{welcome.headers}\n{welcome.text}"
+    for name, folder in (("shared", STATIC), ("review", HERE / "static")):
+        for file in folder.iterdir():
+            response = client.get(f"/static/{name}/{file.name}")
+            assert response.status_code == 200
+            found[response.url.path] = f"{response.headers}\n{response.text}"
     mine = {p.id for p in places(store, 1)}
     assert {p.removeprefix("/rate/") for p in found if p.startswith("/rate/")} == mine
     assert any(path.endswith("marks.js") for path in found)
@@ -80,6 +133,9 @@ def test_nothing_an_annotator_can_fetch_tells_of_models_sources_or_others(
         "Bo",
         "Chen",
         row.rubric_sha256,
+        orjson.loads(row.settings)["answers_sha256"],
+        "judge-9",
+        "weights of",
         'repeat"',
         'position"',
         "seed",
@@ -259,41 +315,36 @@ def test_a_locked_study_takes_nothing_more(tmp_path: Path) -> None:
     assert item["rating"]["scores"]["user_guidance"] == 2
 
 
-def test_no_acknowledged_score_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
-    """SIGKILL amid saving, twice (benchmarks/review.py: twenty); then everything the server said was saved is there."""
-    store = make_study(str(tmp_path / "a.db"), questions=8)
+def test_no_acknowledged_score_is_lost_when_the_server_is_killed(new_target: Callable[[], str]) -> None:
+    """SIGKILL amid saving (benchmarks/review.py: twenty times); then everything the server said was saved is there."""
+    target = new_target()
+    store = make_study(target, questions=8)
     mine = list(places(store, 1))
     acknowledged: dict[str, tuple[int, dict[str, Any]]] = {}
-    session = None
-    server = start(store.where)
-    for life in range(2):
-        client = sign_in(server.url, invite(store, 1)) if session is None else session
-        client.base_url = httpx.URL(server.url)
-        session = client
-        for n in range(12):
-            place = mine[(12 * life + n) % len(mine)]
-            base, _ = acknowledged.get(place.id, (0, {}))
-            given = rating(n % 3, (n + life) % 3, 2)
-            if n == 9:
-                import threading
-
-                threading.Timer(0.004 * life, server.kill).start()
-            try:
-                response = put(client, place.id, given, base, f"life-{life}-{n}")
-            except httpx.TransportError:
-                break
-            assert response.status_code == 200
-            acknowledged[place.id] = (response.json()["version"], given)
-        server.process.wait(20)
-        server = start(store.where, server.port)
-        # What was sent when the server died may have been saved or not; sent again it is saved once.
-        current = read_item(store, 1, place.id)
-        assert current is not None
-        retried = put(client, place.id, given, base, f"life-{life}-{n}").json()
-        assert retried["version"] == base + 1
-        acknowledged[place.id] = (base + 1, given)
+    server = start(target)
+    client = sign_in(server.url, invite(store, 1))
+    for n in range(200):
+        place = mine[n % len(mine)]
+        base, _ = acknowledged.get(place.id, (0, {}))
+        given = rating(n % 3, n // 3 % 3, 2)
+        if n == 12:
+            threading.Timer(0.004, server.kill).start()
+        try:
+            response = put(client, place.id, given, base, f"request-{n}")
+        except httpx.TransportError:
+            break
+        assert response.status_code == 200
+        acknowledged[place.id] = (response.json()["version"], given)
+    else:
+        raise AssertionError("the server was not killed")
+    server.process.wait(20)
+    server = start(target, server.port)
+    # What was sent when the server died may have been saved or not; sent again it is saved once.
+    retried = put(client, place.id, given, base, f"request-{n}").json()
+    assert retried["version"] == base + 1
+    acknowledged[place.id] = (base + 1, given)
     server.kill()
-    reopened = open_store(store.where)
+    reopened = open_store(target)
     for id, (version, given) in acknowledged.items():
         item = read_item(reopened, 1, id)
         assert item is not None

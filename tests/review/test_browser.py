@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from mulmed.review.access import invite
 from mulmed.review.audit import verify
 from mulmed.review.database import Store
-from mulmed.review.store import invite, move, places, read_item
+from mulmed.review.judge import questions, save_replies
+from mulmed.review.saving import places, read_item
+from mulmed.review.study import move
+from tests.review.conftest import target_maker
 from tests.review.server import Server, serving
 from tests.review.studies import make_study
 
@@ -22,11 +26,18 @@ AXE = importlib.resources.files("axe_playwright_python") / "axe.min.js"
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[tuple[Store, Server]]:
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, browser: Any
+) -> Iterator[tuple[Store, Server]]:
+    """A study in SQLite, or in the kind of database that a test asks for."""
     people = [f"A{n}" for n in range(1, 12)]
-    store = make_study(str(tmp_path_factory.mktemp("pages") / "study.db"), people=people, questions=3)
-    with serving(store.where) as server:
+    target = target_maker(getattr(request, "param", "sqlite"), request, tmp_path_factory)()
+    store = make_study(target, people=people, questions=3)
+    with serving(target) as server:
         yield store, server
+
+
+on_postgresql = pytest.mark.parametrize("served", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
@@ -87,6 +98,8 @@ def test_an_answer_is_rated_by_keyboard_alone(served: tuple[Store, Server], visi
     axes = page.locator("fieldset.axis")
     expect(axes.nth(0)).to_be_visible()
     expect(axes.nth(1)).to_be_hidden()  # later axes come after earlier ones
+    # The script's last word when it is ready.
+    expect(page.locator("#status")).to_have_text("Nothing to save yet")
     page.keyboard.press("Enter")
     expect(page.locator("#status")).to_contain_text("Please score: Information security")
     page.keyboard.press("2")
@@ -137,6 +150,7 @@ def test_saved_at_is_the_servers_time(served: tuple[Store, Server], visit: Visit
     assert shown == f"Saved at {kept(store, 2, place.id)['saved_at'][11:19]}"
 
 
+@on_postgresql
 def test_a_draft_survives_a_lost_network_and_a_closed_tab(served: tuple[Store, Server], visit: Visit) -> None:
     store, server = served
     place = places(store, 3)[0]
@@ -161,6 +175,7 @@ def test_a_draft_survives_a_lost_network_and_a_closed_tab(served: tuple[Store, S
     expect(again.locator("fieldset.axis").nth(2).get_by_role("radio", checked=True)).to_have_value("0")
 
 
+@on_postgresql
 def test_an_answer_that_got_lost_on_the_way_is_not_saved_twice(
     served: tuple[Store, Server], visit: Visit
 ) -> None:
@@ -185,7 +200,11 @@ def test_an_answer_that_got_lost_on_the_way_is_not_saved_twice(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("choice", "score"), [("Keep mine", 0), ("Use the other one", 2)])
+@pytest.mark.parametrize(
+    ("served", "choice", "score"),
+    [("sqlite", "Keep mine", 0), ("postgresql", "Use the other one", 2)],
+    indirect=["served"],
+)
 def test_two_tabs_are_told_of_their_conflict(
     served: tuple[Store, Server], visit: Visit, choice: str, score: int
 ) -> None:
@@ -286,6 +305,48 @@ def test_training_gives_feedback_and_an_unsafe_answer_ends_where_the_study_stops
         closed = visit(store, server, 1, f"/rate/{mine[0].id}")
         expect(closed.get_by_text("The study is closed")).to_be_visible()
         expect(closed.get_by_role("radio").first).to_be_disabled()
+    assert verify(store) == []
+
+
+def test_the_judges_scores_come_after_ones_own_which_are_final_then(tmp_path: Path, visit: Visit) -> None:
+    store = make_study(
+        str(tmp_path / "a.db"), judge="judge-9", show_judge=True, questions=2, people=("Ada", "Bo")
+    )
+    first, second = places(store, 1)[:2]
+    unjudged = kept(store, 1, second.id)["answer"]
+    silent = [p.id for p in places(store, 3) if kept(store, 3, p.id)["answer"] == unjudged]
+    save_replies(store, {r.id: "?" if r.id.split("/")[0] in silent else "1" for r in questions(store)})
+    with serving(store.where) as server:
+        page = visit(store, server, 1)
+        expect(page.get_by_text("Your own can then no longer be changed")).to_be_visible()
+        page.goto(f"{server.url}/rate/{first.id}")
+        other = page.context.new_page()
+        other.asked = []
+        other.goto(page.url)
+        page.bring_to_front()
+        for key in "201":
+            page.keyboard.press(key)
+            saved(page)
+            expect(page.locator("#feedback")).to_be_hidden()
+        page.keyboard.press("Enter")
+        feedback = page.get_by_role("heading", name="What a computer program gave").locator("..")
+        expect(feedback).to_contain_text("Information security: the program gave 1, you gave 2")
+        expect(feedback).to_contain_text("Etiology explainability: the program gave 1, you gave 0")
+        expect(page.get_by_role("radio").first).to_be_disabled()
+        other.keyboard.press("0")  # another tab, which has not heard of it
+        expect(other.locator("#status")).to_have_text("This rating is finished and can no longer be changed.")
+        assert other.evaluate("localStorage.length") == 0
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/rate/{second.id}")
+        for key in "222":
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("The program has not rated this answer.")).to_be_visible()
+        page.goto(f"{server.url}/rate/{first.id}")  # as it was left
+        expect(feedback).to_be_visible()
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"**/rate/{second.id}")
+    assert kept(store, 1, first.id)["rating"]["scores"]["information_security"] == 2
     assert verify(store) == []
 
 

@@ -74,6 +74,7 @@ def test_a_question_that_a_model_failed_on_is_left_out_and_counted() -> None:
         [],
         answers(2, models=["alone"]),
         [*answers(2), answers(2)[0]],
+        [*answers(2)[1:], {**answers(2)[0], "model_content": "weights of an earlier training"}],
         [*answers(2), {**answers(2)[0], "model": "other", "question": "Another?"}],
         [{**answers(2)[0], "question": None}],
     ],

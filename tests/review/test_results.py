@@ -12,12 +12,14 @@ import pytest
 from mulmed.errors import MulmedError
 from mulmed.report import figures
 from mulmed.report.review_figures import scores_figure, shares_figure
-from mulmed.report.review_tables import judge_table
+from mulmed.report.review_tables import account, judge_table, remarks_table
+from mulmed.review.access import names
 from mulmed.review.agreement import gwet_ac2, krippendorff_alpha, why_undefined
 from mulmed.review.database import Store
 from mulmed.review.results import results
-from mulmed.review.store import move
-from tests.review.studies import MODELS, answers, make_study, rate_all
+from mulmed.review.saving import places, read_item, save_rating
+from mulmed.review.study import move
+from tests.review.studies import MODELS, answers, make_study, rate_all, rating
 
 MODEL_OF = {row["answer"]: row["model"] for row in answers(12)}
 
@@ -114,6 +116,8 @@ def test_a_judge_model_is_compared_with_the_people_and_never_counted_among_them(
         found["agreement"][3]["kappa"]["value"] == alone["agreement"][3]["kappa"]["value"] == pytest.approx(1)
     )
     assert alone["judge"] == []
+    assert alone["judged"] == {"asked": 0, "rated": 0}
+    assert found["judged"] == {"asked": 36, "rated": 36}
     assert judge_table(alone) is None
     of_all = {j["axis"]: j["value"] for j in found["judge"] if j["language"] == "all"}
     assert of_all["information_security"] is None
@@ -121,7 +125,13 @@ def test_a_judge_model_is_compared_with_the_people_and_never_counted_among_them(
     assert of_all["user_guidance"] < -0.5
     table = judge_table(found)
     assert table is not None
-    assert "judge-9" in table.caption
+    assert (
+        "A judge model (judge-9) rated 36 of the same 36 answers, unseen by the annotators" in table.caption
+    )
+    shown = {**found, "study": {**found["study"], "show_judge": True}}
+    assert "seen by the annotators only after their own" in (judge_table(shown) or table).caption
+    assert any("may have shaped how they rated" in sentence for sentence in account(shown))
+    assert not any("may have shaped" in sentence for sentence in account(found))
     assert [cell.text for cell in table.groups[0].rows[1]] == ["Etiology explainability", "1.00", "1.00"]
 
 
@@ -139,14 +149,45 @@ def test_scores_behind_a_gate_are_of_those_who_passed_it(tmp_path: Path) -> None
     assert (gated["mean"], gated["asked"], gated["ratings"]) == (None, 0, 0)
     assert of(found["scores"], model=MODELS[1], axis="user_guidance", language="all")["mean"] == 2
     with figures.style():
-        assert scores_figure(found).axes
-        assert shares_figure(found).axes
+        for titles in (
+            [label.get_text() for label in scores_figure(found).axes[0].get_xticklabels()],
+            [axes.get_title("left") for axes in shares_figure(found).axes],
+        ):
+            assert titles[0] == "Information security"  # everybody was asked for it
+            assert titles[1:] == [
+                "Etiology explainability\n(answers that passed)",
+                "User guidance\n(answers that passed)",
+            ]
+
+
+def test_remarks_are_counted_and_never_quoted(tmp_path: Path) -> None:
+    """Of one model's answers everybody gives a 1 on the last axis, one of three marks why, and all comment."""
+    store = make_study(str(tmp_path / "a.db"), questions=2, repeats=0)
+
+    for number, name in names(store).items():
+        for place in places(store, number):
+            item = read_item(store, number, place.id)
+            assert item is not None
+            low = MODEL_OF[item["answer"]] == MODELS[1]
+            mark = {"axis": "user_guidance", "start": 0, "end": 4}
+            given = rating(
+                2, 2, 1 if low else 2,
+                comment="Frau Beispiel, 17.3." if low else " ",
+                marks=[mark] if low and name == "Bo" else [],
+            )  # fmt: skip
+            save_rating(store, number, place.id, given, 0, f"{name}-{place.id}")
+    found = unblinded(store)
+    low = of(found["remarks"], model=MODELS[1], axis="user_guidance")
+    assert low == {"model": MODELS[1], "axis": "user_guidance", "low": 6, "marked": 2, "comments": 6}
+    best = of(found["remarks"], model=MODELS[1], axis="information_security")
+    assert (best["low"], best["marked"]) == (0, 0)
+    assert of(found["remarks"], model=MODELS[0], axis="user_guidance")["comments"] == 0
+    assert "Beispiel" not in json.dumps(found)
+    cells = [[cell.text for cell in row] for row in remarks_table(found).groups[2].rows]
+    assert [MODELS[1], "6", "2", "6"] in cells
 
 
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
-    from mulmed.review.store import places, save_rating
-    from tests.review.studies import rating
-
     store = make_study(str(tmp_path / "a.db"))
     first, second = places(store, 1)[:2]
     save_rating(store, 1, first.id, rating(2, 2, 2), 0, "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,28 +12,18 @@ import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import delete, select, text, update
 
 from mulmed.errors import MulmedError
 from mulmed.review import schema
+from mulmed.review.access import begin_session, end_session, invite, who
 from mulmed.review.audit import verify
 from mulmed.review.database import Store, open_store
 from mulmed.review.rubric import load_rubric
-from mulmed.review.store import (
-    Conflict,
-    Refused,
-    begin_session,
-    check_rating,
-    end_session,
-    invite,
-    move,
-    places,
-    read_item,
-    read_study,
-    save_rating,
-    unsealed,
-    who,
-)
+from mulmed.review.saving import Conflict, Refused, check_rating, places, read_item, save_rating
+from mulmed.review.study import move, read_study, unsealed
 from tests.review.studies import answers, make_study, rate_all, rating
 
 
@@ -148,6 +139,48 @@ def test_a_wrong_rating_is_refused(tmp_path: Any, given: dict[str, Any], reason:
     with pytest.raises(Refused, match=reason):
         save_rating(store, 1, place.id, given, 0, "r")
     assert places(store, 1)[0].version == 0
+
+
+@pytest.fixture(scope="module")
+def open_study(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_study(str(tmp_path_factory.mktemp("open") / "a.db"))
+
+
+AXIS = "information_security"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+GOOD = rating(2, 1, done=False, comment="c", marks=[{"axis": "user_guidance", "start": 0, "end": 3}])
+MARK = st.fixed_dictionaries({k: JSON | st.just(v) for k, v in GOOD["marks"][0].items()})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(sorted(GOOD)).flatmap(
+        lambda key: st.builds(
+            lambda value: {**GOOD, key: value},
+            {"marks": JSON | st.lists(MARK), "scores": JSON | st.fixed_dictionaries({AXIS: JSON})}.get(
+                key, JSON
+            ),
+        )
+    )
+)
+def test_whatever_a_request_holds_is_saved_as_it_is_or_refused(
+    open_study: Store, given: dict[str, Any]
+) -> None:
+    place = places(open_study, 1)[0]
+    try:
+        saved = save_rating(open_study, 1, place.id, given, place.version, secrets.token_hex())
+    except Refused:
+        assert places(open_study, 1)[0] == place
+        return
+    item = read_item(open_study, 1, place.id)
+    assert item is not None
+    assert (item["rating"], item["version"], item["status"]) == (given, saved.version, "draft")
 
 
 def test_an_unsafe_answer_ends_the_rating_only_where_the_study_says_so() -> None:

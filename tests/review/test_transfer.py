@@ -13,9 +13,11 @@ from sqlalchemy import select, update
 
 from mulmed.errors import MulmedError
 from mulmed.review import schema
+from mulmed.review.access import names
 from mulmed.review.audit import head, verify
 from mulmed.review.database import Store
-from mulmed.review.store import move, names, places, read_item, read_study, save_rating
+from mulmed.review.saving import places, read_item, save_rating
+from mulmed.review.study import move, read_study
 from mulmed.review.transfer import backup, exported, import_scores, restore, sheets, write_rows
 from tests.review.studies import MODELS, make_study, rate_all, rating
 
@@ -80,6 +82,30 @@ def test_an_export_names_models_only_once_the_study_is_unblinded(tmp_path: Path)
         ]
 
 
+def test_an_export_has_the_marked_words_or_only_says_that_there_are_some(tmp_path: Path) -> None:
+    store = make_study(str(tmp_path / "a.db"))
+    place = places(store, 1)[0]
+    item = read_item(store, 1, place.id)
+    assert item is not None
+    mark = {"axis": "user_guidance", "start": 2, "end": 7}
+    save_rating(store, 1, place.id, rating(2, 2, 0, comment="Frau Beispiel", marks=[mark]), 0, "a")
+    study = read_study(store)
+    row = next(r for r in exported(store, study) if r["assignment"] == place.id)
+    assert row["comment"] == "Frau Beispiel"
+    assert row["marks"] == [mark | {"words": item["answer"][2:7]}]
+    write_rows(exported(store, study), tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
+        (read,) = (r for r in csv.DictReader(file) if r["assignment"] == place.id)
+    assert json.loads(read["marks"]) == row["marks"]
+    rows = exported(store, study, words=False)
+    row = next(r for r in rows if r["assignment"] == place.id)
+    assert (row["commented"], row["marked"], row["user_guidance"]) == (True, ["user_guidance"], 0)
+    assert sum(r["commented"] for r in rows) == 1
+    text = json.dumps(rows, ensure_ascii=False)
+    assert "Beispiel" not in text
+    assert item["answer"][2:7] not in text
+
+
 def test_a_comment_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     write_rows([{"comment": "=HYPERLINK(1)", "n": -1}], tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text(encoding="utf-8-sig").splitlines()[1] == "'=HYPERLINK(1),-1"
@@ -115,7 +141,7 @@ def test_scores_made_elsewhere_are_taken_in_once(tmp_path: Path, ending: str) ->
         ({"information_security": "two"}, "is no score"),
         ({"user_guidance": ""}, "missing"),
         ({"annotator": "Nobody"}, "no annotator 'Nobody'"),
-        ({"annotator": "Bo"}, "unknown"),
+        ({"annotator": "Bo"}, "'Bo' has no such answer to rate"),
         ({"skip": "bored"}, "unknown reason"),
     ],
 )
@@ -140,4 +166,44 @@ def test_a_rating_made_here_is_not_overwritten(tmp_path: Path) -> None:
     row |= {"information_security": 2, "etiology_explainability": 1, "user_guidance": 1}
     write_rows([row], tmp_path / "sheet.csv")
     with pytest.raises(MulmedError, match="differently"):
+        import_scores(store, tmp_path / "sheet.csv")
+
+
+def test_a_rating_changed_since_its_import_is_not_counted_as_taken_in_again(tmp_path: Path) -> None:
+    """Nor does a second sheet with other scores pass for the first one's."""
+    store = make_study(str(tmp_path / "a.db"))
+    row = next(sheets(store, read_study(store), names(store)))
+    row |= {"information_security": 2, "etiology_explainability": 1, "user_guidance": 1}
+    write_rows([row], tmp_path / "sheet.csv")
+    assert import_scores(store, tmp_path / "sheet.csv") == (1, 0)
+    write_rows([row | {"user_guidance": 0}], tmp_path / "other.csv")
+    with pytest.raises(MulmedError, match="rated already, and differently"):
+        import_scores(store, tmp_path / "other.csv")
+    save_rating(store, 1, row["assignment"], rating(2, 1, 2), 1, "on the page")
+    with pytest.raises(MulmedError, match="rated already, and differently"):
+        import_scores(store, tmp_path / "sheet.csv")
+    item = read_item(store, 1, row["assignment"])
+    assert item is not None
+    assert (item["version"], item["rating"]["scores"]["user_guidance"]) == (2, 2)
+
+
+def test_nobody_takes_in_anothers_rating_as_their_own(tmp_path: Path) -> None:
+    """Not even one that says the same: whoever is named in the row has no such answer."""
+    store = make_study(str(tmp_path / "a.db"))
+    row = next(sheets(store, read_study(store), names(store)))
+    row |= {"information_security": 2, "etiology_explainability": 1, "user_guidance": 1}
+    write_rows([row], tmp_path / "sheet.csv")
+    assert import_scores(store, tmp_path / "sheet.csv") == (1, 0)
+    write_rows([row | {"annotator": "Bo"}], tmp_path / "other.csv")
+    with pytest.raises(MulmedError, match="'Bo' has no such answer to rate"):
+        import_scores(store, tmp_path / "other.csv")
+
+
+def test_a_study_that_is_not_open_takes_no_sheet_and_says_so(tmp_path: Path) -> None:
+    store = make_study(str(tmp_path / "a.db"))
+    row = next(sheets(store, read_study(store), names(store)))
+    row |= {"information_security": 2, "etiology_explainability": 1, "user_guidance": 1}
+    write_rows([row], tmp_path / "sheet.csv")
+    move(store, "locked")
+    with pytest.raises(MulmedError, match="the study is locked, and only an open one takes ratings"):
         import_scores(store, tmp_path / "sheet.csv")

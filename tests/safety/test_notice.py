@@ -68,6 +68,12 @@ def test_without_numbers_none_is_made_up() -> None:
     assert "0800 1" in own
 
 
+def test_a_space_parts_chinese_from_a_number_only() -> None:
+    assert "请立即拨打当地急救电话，" in notice("胸口压榨样疼痛", "zh", None)
+    assert "请立即拨打 120，" in notice("胸口压榨样疼痛", "zh", "CN")
+    assert "请拨打当地急救电话。" in disclaimer("zh")
+
+
 def test_every_region_can_call_an_ambulance() -> None:
     assert set(regions()) >= {"US", "GB", "EU", "CN", "HK", "TW"}
     for region, numbers in regions().items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -221,3 +222,23 @@ def test_each_kind_has_its_lines_in_both_languages() -> None:
             shown = apply_policy(sentences, Policy(*(action,) * 5), language)
             assert len(shown) > 60
             assert {f.kind for f in findings(sentences)} == set(KINDS)
+
+
+# --- the labelled answers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_answers_that_patterns_were_mended_with(language: str) -> None:
+    folder = Path(__file__).parents[2] / "benchmarks" / "safety_answers"
+    rows = (folder / f"first_{language}.tsv").read_text(encoding="utf-8").splitlines()
+    wrong = []
+    for kinds, _, text in (row.partition("\t") for row in rows if not row.startswith("#")):
+        reply = PolicyFilter(Policy(), language)
+        reply.feed(text)
+        reply.finish()
+        caught = {action.partition(":")[0] for action in reply.actions}
+        wanted = set(kinds.split(",")) - {"-"}
+        if not wanted <= caught or (caught and not wanted):
+            wrong.append((kinds, text))
+    assert len(rows) > 100
+    assert wrong == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 
 from mulmed.prompts import Example, Renderer, load_template
-from mulmed.recipe import Step
-from mulmed.training.checkpoint import State, load_checkpoint
+from mulmed.recipe import Lora, Step
+from mulmed.training.checkpoint import State, load_checkpoint, save_checkpoint
 from mulmed.training.log import LOG
 from mulmed.training.loop import train
 from mulmed.training.lora import add_adapters, trainable
@@ -35,6 +36,7 @@ SETTINGS = Step(
 STEPS = 15
 
 
+@functools.cache
 def misled(base: Path) -> list[Example]:
     """Answers the model does not know: those of the next question."""
     from transformers import AutoTokenizer
@@ -56,13 +58,14 @@ def fine_tune(
     out: Path,
     settings: Step = SETTINGS,
     *,
+    examples: list[Example] | None = None,
     seed: int = 42,
     stop_at: int | None = None,
     threads: int = 1,
     track: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> None:
-    """Train on five misleading answers; the sixth and the first validate."""
-    examples = misled(base)
+    """Train on five misleading answers (or the first five examples); the sixth and the first validate."""
+    examples = examples or misled(base)
     out.mkdir(parents=True, exist_ok=True)
 
     def progress(label: str, done: int, total: int) -> None:
@@ -93,6 +96,17 @@ def batch_of(step: int) -> list[int]:
     return [int(i) for i in epoch_order(5, epoch, 42)[2 * inside : 2 * inside + 2]]
 
 
+def adapted(model: Any) -> Any:
+    """The model with adapters that do something."""
+    add_adapters(model, Lora(dropout=0), seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, p in trainable(model).items():
+            if "lora_B" in name:
+                p.copy_(torch.randn(p.shape, generator=generator) * 0.02)
+    return model
+
+
 def fresh_state(base: Path, settings: Step = SETTINGS) -> State:
     """An untrained adapter on the base and its optimizer."""
     model = load_model(base, CPU)
@@ -106,3 +120,14 @@ def saved_state(base: Path, out: Path, settings: Step = SETTINGS) -> State:
     state = fresh_state(base, settings)
     load_checkpoint(out, state)
     return state
+
+
+def spoil(base: Path, out: Path, change: Callable[[str, torch.Tensor], None]) -> None:
+    """A checkpoint after four steps with some of its parameters changed."""
+    state = fresh_state(base)
+    state.step = state.updates = 4
+    with torch.no_grad():
+        for name, p in state.parameters.items():
+            change(name, p)
+            state.optimizer.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    save_checkpoint(out, state)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,22 @@ from transformers import AutoTokenizer
 
 from mulmed.artifact import disk_errors
 from mulmed.errors import MulmedError
-from mulmed.training.checkpoint import FOLDER, save_checkpoint
+from mulmed.training.checkpoint import FOLDER
 from mulmed.training.failure import FAILURE
 from mulmed.training.log import LOG
 from mulmed.training.loop import RUN
 from mulmed.training.lora import WEIGHTS
 from mulmed.training.model import load_model
-from tests.training.small import CPU, SETTINGS, Stopped, batch_of, fine_tune, fresh_state, misled, saved_state
+from tests.training.small import (
+    CPU,
+    SETTINGS,
+    Stopped,
+    batch_of,
+    fine_tune,
+    misled,
+    saved_state,
+    spoil,
+)
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -49,17 +57,6 @@ def test_a_loss_that_is_no_number_stops_the_run(taught: Path, tmp_path: Path) ->
     state = saved_state(taught, tmp_path)
     assert state.step == step - 1
     assert state.is_finite()
-
-
-def spoil(base: Path, out: Path, change: Callable[[str, torch.Tensor], None]) -> None:
-    """A checkpoint after four steps with some of its parameters changed."""
-    state = fresh_state(base)
-    state.step = 4
-    with torch.no_grad():
-        for name, p in state.parameters.items():
-            change(name, p)
-            state.optimizer.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-    save_checkpoint(out, state)
 
 
 def test_a_gradient_that_is_no_number_stops_the_run(taught: Path, tmp_path: Path) -> None:

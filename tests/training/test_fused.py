@@ -13,7 +13,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from mulmed.recipe import Lora
-from mulmed.training.fused import dropout_from, dropout_mask, fuse_norms, fused_lora, fused_norm
+from mulmed.training.fused import dropout_from, dropped_elements, fuse_norms, fused_lora, fused_norm
 from mulmed.training.lora import LoraLinear
 
 
@@ -101,36 +101,54 @@ def test_fused_adapter_is_the_plain_one(dropout: float) -> None:
         torch.testing.assert_close(ours, twin, rtol=1e-5, atol=1e-5)
 
 
-def test_dropout_mask_keeps_the_share_and_the_mean() -> None:
+def test_every_element_drops_out_as_often_and_on_its_own() -> None:
     torch.manual_seed(8)
-    keep, factor = dropout_mask(torch.empty(1000, 1003), 0.05)
-    n = keep.numel()
-    assert abs(keep.double().mean().item() - 0.95) < 4 * (0.05 * 0.95 / n) ** 0.5
-    assert factor == pytest.approx(1 / 0.95, rel=1e-5)
-    # Four elements share one draw; they must not share their fate.
-    flat = (keep == 0).flatten()[: n // 4 * 4].reshape(-1, 4).double()
-    for i in range(4):
-        for j in range(i):
-            both = (flat[:, i] * flat[:, j]).mean().item()
-            assert both == pytest.approx(0.0025, abs=5 * (0.0025 / flat.shape[0]) ** 0.5)
+    count, p = 1000 * 1003, 0.05
+    places = dropped_elements(count, p)
+    out = torch.zeros(count, dtype=torch.float64)
+    out[places] = 1
+    assert out.sum() == len(places)  # no place twice
+    rows = out.view(1000, 1003)
+    tolerance = 5 * (p * (1 - p) / 1000) ** 0.5
+    assert (rows.mean(0) - p).abs().max() < tolerance  # the first and the last as often as any other
+    for apart in (1, 2, 3, 1003):
+        both = (out[apart:] * out[:-apart]).mean().item()
+        assert both == pytest.approx(p * p, abs=5 * (p * p / count) ** 0.5)
+    expected = torch.tensor([p * (1 - p) ** k for k in range(40)], dtype=torch.float64)
+    gaps = torch.bincount(places.diff() - 1, minlength=40)[:40] / (len(places) - 1)
+    assert ((gaps - expected).abs() < 5 * (expected / len(places)) ** 0.5).all()
 
 
-def test_dropout_mask_knows_the_extremes() -> None:
-    x = torch.empty(7, 3)
-    assert dropout_mask(x, 1e-9)[0].all()
-    assert not dropout_mask(x, 1 - 1e-5)[0].all()
+@pytest.mark.parametrize(("count", "probability"), [(7, 1e-9), (0, 0.5), (1, 0.5)])
+def test_hardly_any_element_drops_out(count: int, probability: float) -> None:
+    torch.manual_seed(1)
+    kinds = {tuple(dropped_elements(count, probability).tolist()) for _ in range(64)}
+    assert kinds == ({(), (0,)} if count == 1 else {()})
+
+
+def test_hardly_any_element_stays() -> None:
+    torch.manual_seed(1)
+    assert dropped_elements(21, 1 - 1e-9).tolist() == list(range(21))
+
+
+def test_more_is_drawn_where_the_first_draw_was_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The places are the same, however many are drawn at a time."""
+    torch.manual_seed(2)
+    at_once = dropped_elements(5000, 0.3)
+    monkeypatch.setattr("math.sqrt", lambda _: -200.0)
+    torch.manual_seed(2)
+    assert torch.equal(dropped_elements(5000, 0.3), at_once)
 
 
 def test_a_thread_draws_from_the_generator_it_is_told_to_and_from_no_other() -> None:
-    x = torch.empty(9, 8)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     with dropout_from(torch.Generator().manual_seed(12)):
-        named = [dropout_mask(x, 0.5)[0] for _ in range(2)]
+        named = [dropped_elements(72, 0.5) for _ in range(2)]
         with ThreadPoolExecutor(1) as pool:
-            elsewhere = pool.submit(lambda: dropout_mask(x, 0.5)[0]).result()
+            elsewhere = pool.submit(lambda: dropped_elements(72, 0.5)).result()
     torch.set_rng_state(before)
-    assert torch.equal(elsewhere, dropout_mask(x, 0.5)[0])  # the default generator's first draw
+    assert torch.equal(elsewhere, dropped_elements(72, 0.5))  # the default generator's first draw
     assert not torch.equal(named[0], elsewhere)
     with dropout_from(torch.Generator().manual_seed(12)):
-        assert [torch.equal(dropout_mask(x, 0.5)[0], mask) for mask in named] == [True, True]
+        assert [torch.equal(dropped_elements(72, 0.5), mask) for mask in named] == [True, True]

@@ -24,8 +24,9 @@ from mulmed.training.int8 import (
     quantize_rows,
 )
 from mulmed.training.lora import add_adapters, trainable
-from mulmed.training.loss import pack_loss, packs_of
+from mulmed.training.loss import pack_loss
 from mulmed.training.model import Placement, load_model, use_packed_loss
+from mulmed.training.packing import packs_of
 from tests.conftest import TEXTS, make_record
 
 CPU = Placement(torch.device("cpu"), torch.float32, "cpu")
@@ -159,6 +160,9 @@ def test_dora_on_it_is_refused_by_the_recipe() -> None:
         Step(parent="base", sources=("a",), base_precision="int8", lora=Lora(dora=True))
 
 
-def test_bfloat16_beside_it_is_refused_by_the_recipe() -> None:
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_beside_it_is_refused_by_the_recipe(precision: str) -> None:
     with pytest.raises(ValueError, match="beside float32"):
-        Step(parent="base", sources=("a",), base_precision="int8", precision="bfloat16")
+        Step.model_validate(
+            {"parent": "base", "sources": ["a"], "base_precision": "int8", "precision": precision}
+        )

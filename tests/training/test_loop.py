@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ from safetensors.torch import load_file
 
 from mulmed.prompts import Example, Renderer
 from mulmed.recipe import Lora, Mix
+from mulmed.training import loop
 from mulmed.training.checkpoint import FOLDER
 from mulmed.training.failure import FAILURE
 from mulmed.training.log import LOG
 from mulmed.training.loop import OUTCOME, RUN
 from mulmed.training.lora import CONFIG, WEIGHTS
-from mulmed.training.loss import pack_loss, packs_of, validation_loss
+from mulmed.training.loss import pack_loss, validation_loss
 from mulmed.training.model import load_model
+from mulmed.training.packing import packs_of
 from mulmed.training.seal import SEAL
 from tests.conftest import TEXTS, make_record
-from tests.runs import ENVIRONMENT, ROOT
-from tests.training.small import CPU, SETTINGS, STEPS, Stopped, batch_of, fine_tune, rows, saved_state
+from tests.forks import fork
+from tests.training.small import CPU, SETTINGS, STEPS, Stopped, batch_of, fine_tune, misled, rows, saved_state
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -72,39 +74,25 @@ def test_what_a_finished_run_leaves(undisturbed: Path) -> None:
     assert json.loads((undisturbed / CONFIG).read_text())["base_model_name_or_path"] == "tiny"
 
 
-#: Each child of this process trains until it is killed at a moment nobody chose; one ends undisturbed.
-KILLER = """
-import os, random, signal, sys, time
-from pathlib import Path
-from tests.training.small import fine_tune
-base, out, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-moments, kills, patience = random.Random(seed), 0, 0.3
-while True:
-    child = os.fork()
-    if child == 0:
-        fine_tune(base, out)
-        os._exit(0)
-    time.sleep(moments.uniform(0, patience))
-    os.kill(child, signal.SIGKILL)
-    if os.waitpid(child, 0)[1] == 0:
-        break
-    kills += 1
-    patience *= 1.2
-print(kills)
-"""
-
-
 def test_a_run_killed_again_and_again_ends_in_the_same_bytes(
     taught: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
+    """Each process trains until it is killed at a moment nobody chose; the last ends undisturbed."""
     out = tmp_path / "killed"
     seed = random.SystemRandom().randrange(2**32)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, taught, out, str(seed)],
-        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, (seed, done.stderr)
-    assert int(done.stdout) >= 2, seed
+    train = functools.partial(fine_tune, examples=misled(taught))
+    moments, kills, patience = random.Random(seed), 0, 0.2
+    while True:
+        process = fork(train, taught, out)
+        process.join(moments.uniform(0, patience))
+        process.kill()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL, seed
+        kills += 1
+        patience *= 1.2
+    assert kills >= 2, seed
     for name in (WEIGHTS, CONFIG, LOG, OUTCOME, SEAL):
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), (name, seed)
     assert {p.name for p in out.iterdir()} == {p.name for p in undisturbed.iterdir()}, seed
@@ -123,6 +111,16 @@ def test_what_a_dead_run_left_behind_is_cleared_away(taught: Path, undisturbed: 
     for name in (WEIGHTS, CONFIG, LOG, OUTCOME, SEAL):
         assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes(), name
     assert {p.name for p in tmp_path.iterdir()} == {WEIGHTS, CONFIG, LOG, OUTCOME, RUN, SEAL}
+
+
+def test_slow_steps_are_saved_by_the_clock(
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seldom = SETTINGS.model_copy(update={"checkpoint_every": 1000})
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1e-9)
+    with pytest.raises(Stopped):
+        fine_tune(taught, tmp_path, seldom, stop_at=4)
+    assert saved_state(taught, tmp_path).step == 3  # told of step 4 before it is saved
 
 
 def test_the_outcome_holds_the_validation_losses(undisturbed: Path) -> None:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulmed.prompts import Example
-from mulmed.training.loss import packs_of
-from mulmed.training.packing import epoch_order, make_pack, pack_evenly, pack_lengths, total_steps
+from mulmed.training.packing import epoch_order, make_pack, pack_evenly, pack_lengths, packs_of, total_steps
 from mulmed.training.step import learning_rate_factor
 
 

@@ -18,9 +18,10 @@ from mulmed.recipe import Lora, Step
 from mulmed.training.grow import grow_model
 from mulmed.training.loop import train
 from mulmed.training.lora import CONFIG, WEIGHTS, add_adapters, load_adapter, save_adapter, trainable
-from mulmed.training.loss import pack_loss, packs_of
+from mulmed.training.loss import pack_loss
 from mulmed.training.merge import merge
 from mulmed.training.model import Placement, load_model, use_packed_loss
+from mulmed.training.packing import packs_of
 from mulmed.training.rows import add_token_rows, fold_token_rows
 from tests.conftest import TEXTS, make_record
 from tests.prompts.test_vocabulary import LEARNED

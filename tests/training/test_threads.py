@@ -15,8 +15,8 @@ from mulmed.training.attention import use_packed_attention
 from mulmed.training.log import LOG
 from mulmed.training.loop import OUTCOME, RUN
 from mulmed.training.lora import CONFIG, WEIGHTS, add_adapters, trainable
-from mulmed.training.loss import packs_of
 from mulmed.training.model import Placement, load_model
+from mulmed.training.packing import packs_of
 from mulmed.training.step import accumulate
 from mulmed.training.threads import accumulate_side_by_side, side_by_side
 from tests.training.small import SETTINGS, Stopped, fine_tune
@@ -33,7 +33,12 @@ def two_cores() -> Iterator[None]:
 
 
 def gradients(
-    tiny: Path, examples: list[Example], dtype: torch.dtype, dropout: float, threads: int | None
+    tiny: Path,
+    examples: list[Example],
+    dtype: torch.dtype,
+    dropout: float,
+    threads: int | None,
+    scale: float = 1,
 ) -> torch.Tensor:
     """Loss and gradient of a batch in four packs, one after the other or on so many threads."""
     model = load_model(tiny, Placement(CPU, dtype, "cpu"))
@@ -47,10 +52,10 @@ def gradients(
     assert len(packs) == 4
     torch.manual_seed(9)
     if threads is None:
-        loss = accumulate(model, packs, 77)
+        loss = accumulate(model, packs, 77, scale)
     else:
         torch.set_num_threads(threads)  # a core each: products on several have sums of their own
-        loss = accumulate_side_by_side(model, packs, 77, threads)
+        loss = accumulate_side_by_side(model, packs, 77, threads, scale)
         assert torch.get_num_threads() == threads
     found = [p.grad.flatten() for p in trainable(model).values() if p.grad is not None]
     assert len(found) == len(trainable(model))
@@ -62,6 +67,9 @@ def test_they_are_the_packs_one_after_the_other(tiny: Path, examples: list[Examp
     alone = gradients(tiny, examples, torch.float64, 0.0, None)
     together = gradients(tiny, examples, torch.float64, 0.0, 2)
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-13)
+    # A scale on the loss is undone to the last bit: it is a power of two.
+    assert torch.equal(gradients(tiny, examples, torch.float64, 0.0, None, 2.0**16), alone)
+    assert torch.equal(gradients(tiny, examples, torch.float64, 0.0, 2, 2.0**16), together)
 
 
 @pytest.mark.usefixtures("two_cores")

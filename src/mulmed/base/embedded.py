@@ -42,6 +42,8 @@ class EmbeddedBase:
     sha256: str
     licence: str
     notice: str
+    hub: str  # where its publisher keeps it on the Hugging Face hub
+    hub_licence: str  # the hub's name of its licence
 
 
 EMBEDDED = {
@@ -56,6 +58,8 @@ EMBEDDED = {
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             licence="Apache-2.0",
             notice="SmolLM2 by Hugging Face, Apache License 2.0.",
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+            hub_licence="apache-2.0",
         ),
         EmbeddedBase(
             name="gemma3-270m",
@@ -67,6 +71,8 @@ EMBEDDED = {
             licence="Gemma Terms of Use",
             notice="Gemma is provided under and subject to the Gemma Terms of Use found at "
             "ai.google.dev/gemma/terms. Models fine-tuned from it are subject to them as well.",
+            hub="google/gemma-3-270m",
+            hub_licence="gemma",
         ),
     )
 }
@@ -129,6 +135,11 @@ def convert_embedded(base: EmbeddedBase, tell: Callable[[str], None]) -> Artifac
 def identity(base: EmbeddedBase) -> str:
     """What decides the converted model's bytes, known before it is converted."""
     return f"{base.name}-{base.sha256[:16]}-conversion{CONVERSION}"
+
+
+def embedded_of(content: str) -> EmbeddedBase | None:
+    """The embedded base of that :func:`identity`; None: it is of another base."""
+    return next((base for base in EMBEDDED.values() if identity(base) == content), None)
 
 
 def join_parts(base: EmbeddedBase, folder: Path) -> Path:

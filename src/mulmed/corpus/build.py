@@ -28,6 +28,7 @@ from mulmed.corpus.testset import index
 from mulmed.corpus.truncate import CountTokens, Overhead
 from mulmed.errors import MulmedError
 from mulmed.recipe import Corpus, Holdout
+from mulmed.recipe.language import added
 
 #: By language and split.
 Texts = Mapping[tuple[str, Split], Sequence[str]]
@@ -67,6 +68,7 @@ def build_corpus(
     report = progress or (lambda *_: None)
     out.mkdir(parents=True, exist_ok=True)
     rejected_file = out / "rejected.jsonl"
+    languages = tuple(added().values())
     paths = {
         name: resolve(data, source.paths, where=f"corpus.sources.{name}.path")
         for name, source in settings.sources.items()
@@ -75,7 +77,9 @@ def build_corpus(
     with executor(settings.executor, out) as workers:
         cleaned = _Gathered()
         account = _Account(settings, reader, rejected_file)
-        for done in workers.map(partial(first, First(settings, seed, workers.folder)), reader.chunks()):
+        for done in workers.map(
+            partial(first, First(settings, seed, workers.folder, languages)), reader.chunks()
+        ):
             cleaned.add(done)
             account.add(done)
         account.close()
@@ -102,7 +106,7 @@ def build_corpus(
             texts = _texts_left(cleaned.batches, [*repeated, *leaked])
             overhead, count_tokens = extend(texts, report)
             del texts
-        work = Second(settings, repeated, leaked, cutoff, overhead, count_tokens, workers.folder)
+        work = Second(settings, repeated, leaked, cutoff, overhead, count_tokens, workers.folder, languages)
         shortened, total = _Gathered(), len(cleaned.batches)
         lengths = _lengths_left(cleaned, [*repeated, *leaked])
         for done in workers.map(partial(second, work), _handed_over(cleaned.batches)):
@@ -121,6 +125,9 @@ def build_corpus(
         _write_parquet(out / "audit.parquet", audit)
 
     stages = funnel(settings.sources, passages)
+    used = {source.language for source in settings.sources.values()} | set(batch["language"])
+    if gaps := {language.code: list(language.gaps) for language in languages if language.code in used}:
+        stages["languages"] = gaps
     _write_json(out / "funnel.json", stages)
     _write_json(out / "statistics.json", document)
     (out / "data_card.md").write_text(data_card(settings, document, stages), encoding="utf-8")

@@ -60,7 +60,7 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
         " `mulmed corpus build` (`records.parquet`; SHA-256 over the records"
         f" `{statistics['records_sha256']}`).",
         "## Sources",
-        _table(
+        markdown_table(
             ("Source", "Layout", "Language", "Files", "Licence", "Used for", "Records kept"),
             [
                 (
@@ -73,7 +73,7 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
         "The licence of each source is its publisher's, as the recipe states it. Read them before this corpus, or"
         " a model trained on it, is passed on.",
         "## Composition",
-        _table(
+        markdown_table(
             ("Source", "Task", "Language", "Split", "Records", "Share"),
             [
                 (r["source"], r["task"], r["language"], r["split"], f"{r['records']:,}", f"{r['records'] / records:.1%}")
@@ -82,7 +82,7 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
         ),
         "Mean lengths before texts were cut to the tokenizer's budget, in words, in languages without spaces in"
         " characters; a dialogue's question and answer are its first:",
-        _table(
+        markdown_table(
             ("Source", "Task", "Language", "Size", "Abstract", "Summary", "Question", "Answer", "Rounds"),
             [
                 (
@@ -93,7 +93,7 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
             ],
         ),
         "## Cleaning",
-        _table(
+        markdown_table(
             ("Stage", "In", "Changed", "Dropped", "Out", "What fired most often"),
             [
                 (
@@ -115,6 +115,9 @@ def data_card(settings: Corpus, statistics: Mapping[str, Any], funnel: Mapping[s
     if tags := statistics["tags"]:
         told = ", ".join(f"`{tag}` {count:,}" for tag, count in tags.items())
         parts.insert(-2, f"Records kept and tagged for what they are about: {told}.")
+    if languages := funnel.get("languages"):
+        lines = [f"- {code}: {gap}" for code, gaps in languages.items() for gap in gaps]
+        parts[-2:-2] = ["## Languages of which less is known", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -141,9 +144,9 @@ def _privacy(settings: Corpus) -> str:
         f"People's names, places and numbers that identify someone were found by {found} and gave way to"
         f" {given}. No method finds all. Of what is labelled in sets the rules were not made on (not in this corpus,"
         " where nothing is labelled) this profile found:\n\n"
-        + _table(
+        + markdown_table(
             ("Set", "Kind", "Labelled", "Found (touched)", "95% interval", "To the last letter"),
-            list(_leaks(settings.deidentify.profile)),
+            list(leaks(settings.deidentify.profile)),
         )
         + "\n\nMade by `python -m mulmed.corpus.deidentify.leak`, which also counts precision. Faker's values stand in"
         " sentences of this project's own, and in real consultations where the set says so."
@@ -156,7 +159,7 @@ _FORMS = (
 )  # fmt: skip
 
 
-def _leaks(profile: str) -> Iterator[tuple[str, ...]]:
+def leaks(profile: str) -> Iterator[tuple[str, ...]]:
     """The rows of the measured leak report (``deidentify/leak.json``) for a profile; what has a form in one row a set."""
     measured = json.loads(files("mulmed.corpus.deidentify").joinpath("leak.json").read_text("utf-8"))
     counted: dict[tuple[str, str], list[int]] = {}
@@ -196,6 +199,7 @@ def _code(paths: Sequence[str]) -> str:
     return ", ".join(f"`{path}`" for path in paths)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; a bar in a cell stays one."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in lines)

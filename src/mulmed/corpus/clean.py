@@ -34,7 +34,8 @@ from mulmed.corpus.repair import repair_record
 from mulmed.corpus.stage import Outcome, changes_of
 from mulmed.corpus.testset import TestIndex
 from mulmed.corpus.truncate import CountTokens, Overhead, truncate_records
-from mulmed.recipe import Corpus
+from mulmed.recipe import Corpus, Language
+from mulmed.recipe.language import using
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class First:
     corpus: Corpus
     seed: int
     folder: Path | None = None
+    languages: tuple[Language, ...] = ()
 
     @property
     def surrogate_key(self) -> bytes:
@@ -73,6 +75,7 @@ class Second:
     overhead: Overhead
     count_tokens: CountTokens
     folder: Path | None = None
+    languages: tuple[Language, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,11 @@ class Cleaned:
 
 def first(settings: First, chunk: Chunk) -> Cleaned:
     """Parsing, repair, de-identification and moderation of one chunk of rows, and its sketches."""
+    with using(settings.languages):
+        return _first(settings, chunk)
+
+
+def _first(settings: First, chunk: Chunk) -> Cleaned:
     corpus = settings.corpus
     read = parse(corpus, settings.seed, chunk)
     records = read.records
@@ -172,7 +180,8 @@ def second(settings: Second, batch: Held) -> Cleaned:
     ):
         if wanted is not None:
             records = run.stage(stage, records, [_unless(gone.get(record.id), record) for record in records])
-    truncated = truncate_records(records, settings.cutoff, settings.overhead, settings.count_tokens)
+    with using(settings.languages):
+        truncated = truncate_records(records, settings.cutoff, settings.overhead, settings.count_tokens)
     kept = run.stage("truncate", records, truncated.outcomes)
     return Cleaned(
         batch=hold(to_batch(kept), settings.folder),

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import pickle
 import shutil
-import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +23,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from mulmed.cluster import connected
 from mulmed.errors import MulmedError
 from mulmed.recipe import Executor
 
@@ -71,7 +71,7 @@ def executor(settings: Executor, out: Path) -> Iterator[Workers]:
             chunk broke its worker three times.
     """
     if settings.ray is not None:
-        with _ray(settings.ray):
+        with connected(settings.ray, "corpus.executor.ray"):
             yield Workers(_ray_map)
         return
     processes = settings.processes or len(os.sched_getaffinity(0))
@@ -198,56 +198,11 @@ def _undisturbed(function: Callable[[Chunk], Done], chunk: Chunk) -> Done:
             gc.enable()
 
 
-@contextmanager
-def _ray(address: str) -> Iterator[None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MulmedError(
-            "Ray is not installed.",
-            where="corpus.executor.ray",
-            remedy="pip install 'mulmed[cluster]', here and on every node.",
-        ) from error
-    started = not ray.is_initialized()
-    if started:
-        _reachable(address)
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            raise _no_cluster(address) from error
-    try:
-        yield
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _reachable(address: str) -> None:
-    """Ray itself waits minutes for a cluster that is not there."""
-    host, colon, port = address.rpartition(":")
-    if not colon:  # `auto`
-        return
-    try:
-        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise _no_cluster(address) from error
-
-
-def _no_cluster(address: str) -> MulmedError:
-    return MulmedError(
-        f"No Ray cluster answers at {address!r}.",
-        where="corpus.executor.ray",
-        remedy="Start one (ray start --head), or name its address as host:port.",
-    )
-
-
 def _ray_map(function: Callable[[Chunk], Done], chunks: Iterable[Chunk]) -> Iterator[Done]:
     import ray
     import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

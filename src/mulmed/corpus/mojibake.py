@@ -77,7 +77,8 @@ _ODD = (
 _FIRST = _in_gbk(range(0xE2, 0xF0), range(0x80, 0xC0))
 _SECOND = _in_gbk(range(0x81, 0xC0), range(0x40, 0xFF)) + "\ufffd?"
 _LATIN = _in_gbk(range(0xC2, 0xC4), range(0x80, 0xC0))
-_SUSPICIOUS = re.compile(
+#: Finds something in every damaged stretch, and in some that are not.
+SUSPICIOUS = re.compile(
     rf"[\x80-\xff{_ODD}{_FIRST}{_LATIN}]"
     rf"(?:(?<=[{_ODD}])|(?<=[\x80-\xff])[{_HIGH}\ufffd]|(?<=[{_FIRST}])[{_SECOND}]|(?<=[{_LATIN}])[{_LATIN}]{{3}})"
 )
@@ -85,7 +86,7 @@ _SUSPICIOUS = re.compile(
 
 def restore(text: str) -> tuple[Edit, ...]:
     """The edits (rule ``mojibake``) that undo the mojibake of a text; none where it is not damaged."""
-    if text.isascii() or not _SUSPICIOUS.search(text):
+    if text.isascii() or not SUSPICIOUS.search(text):
         return ()
     draft = Draft(text)
     for _ in range(_LAYERS):
@@ -99,7 +100,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     """The lines that may be damaged, and where each begins."""
     start = 0
     for line in text.split("\n"):
-        if _SUSPICIOUS.search(line):
+        if SUSPICIOUS.search(line):
             yield start, line
         start += len(line) + 1
 

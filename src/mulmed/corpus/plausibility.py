@@ -32,8 +32,9 @@ _LOST = re.compile(rf"\ufffd|锟斤拷|烫{{3,}}|屯{{3,}}|ï¿½|[{REMAINS}]\?"
 # Six accented letters and signs in a row, as Chinese read in a one-byte encoding has them.
 _UNREAD = re.compile("[\xa1-\xff]{6,}")
 _DISTINCT = 4
-# All of them begin with one of these.
-_MARK = re.compile(f"[\ufffd锟烫屯{REMAINS}\xa1-\xff]")
+#: What all of them begin with, for a regular expression's class.
+LOST_BEGINS = f"\ufffd锟烫屯{REMAINS}\xa1-\xff"
+_MARK = re.compile(f"[{LOST_BEGINS}]")
 
 
 @cache

@@ -17,7 +17,7 @@ from opencc import OpenCC
 
 from mulmed.corpus import markup, mojibake
 from mulmed.corpus.edits import Draft, Edit, differences
-from mulmed.corpus.plausibility import unrecoverable
+from mulmed.corpus.plausibility import LOST_BEGINS, unrecoverable
 from mulmed.corpus.record import Record
 from mulmed.corpus.sentences import sentences
 from mulmed.corpus.stage import Finding, Outcome, map_texts
@@ -65,7 +65,8 @@ _LINE_BREAK = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _ODD_SPACE = "\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _WHITE_SPACE = re.compile(rf"[ \n{_ODD_SPACE}]{{2,}}|[{_ODD_SPACE}]|\A[ \n]|[ \n]\Z")
 
-_WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ．／－＿＠％＋]")
+_WIDE_SIGNS = "０-９Ａ-Ｚａ-ｚ．／－＿＠％＋"
+_WIDE = re.compile(f"[{_WIDE_SIGNS}]")
 _WIDE_LETTER = re.compile("[０-９Ａ-Ｚａ-ｚ]+")
 _WIDE_SIGN = re.compile("(?<=[0-9A-Za-z])[．／－＿＠％＋](?=[0-9A-Za-z])|(?<=[0-9])％")
 _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
@@ -98,6 +99,11 @@ _BOILERPLATE = tuple(
     )
 )
 
+# Where a text has none of these, the rules for markup, apostrophes and boilerplate find nothing.
+_WATCHED = ("&", "<", "\\", *(literal for literal, _ in _BOILERPLATE))
+# What of a text beyond ASCII is of other width, or lost for good.
+_WIDE_OR_LOST = re.compile(f"[{LOST_BEGINS}{_WIDE_SIGNS}]")
+
 
 @dataclass(frozen=True, slots=True)
 class RepairedText:
@@ -121,6 +127,9 @@ def repair_record(record: Record, *, simplify: bool = False) -> Outcome:
     answer never goes on without one of its sentences: the one missing may be the warning, or the condition
     under which the next holds; its record is set aside. What other systems answered is theirs, marks and all.
     """
+    said = [turn.text for turn in record.turns]
+    if not simplify and all(said) and all(map(_is_well, (*said, record.context, *record.baselines.values()))):
+        return Outcome(record)
     # Instructions may be about code and markup, where tags and indentation are the content.
     prose = record.task != "instruction"
     whole = {turn.text for turn in record.turns if turn.role == "assistant"} | set(record.baselines.values())
@@ -173,6 +182,8 @@ def repair_text(
         prose: also take out markup and normalise white space; False for text that may be code.
         simplify: also turn traditional Chinese characters into simplified ones (OpenCC, t2s).
     """
+    if not simplify and _is_well(text):
+        return RepairedText(text)
     draft = Draft(text)
     before = None
     # What one pass lays bare is another's work: &amp;lt; is an entity twice.
@@ -182,6 +193,19 @@ def repair_text(
         before = draft.text
         _one_round(draft, language, prose, simplify)
     return RepairedText(draft.text, draft.edits)
+
+
+def _is_well(text: str) -> bool:
+    """Whether a text has nothing that any rule would look at: most have not. Others may turn out to be well too."""
+    return (
+        not any(map(text.__contains__, _WATCHED))
+        and not _has_space_to_spare(text)
+        and text.replace("\n", " ").isprintable()
+        and (
+            text.isascii()
+            or not (_WIDE_OR_LOST.search(text) or mojibake.SUSPICIOUS.search(text) or _FOR_FTFY.search(text))
+        )
+    )
 
 
 def _one_round(draft: Draft, language: str | None, prose: bool, simplify: bool) -> None:

@@ -7,9 +7,10 @@ selection of INN") and their Chinese counterparts, and by a short list of common
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
@@ -168,11 +169,9 @@ def signs(text: str, language: str) -> list[int]:
     """The kinds of content that each word of a text shows, or each match in Chinese, as bits in the order of
     ``_KINDS``; words that show none are left out. Those of several texts may be put together."""
     if language == "zh":
-        text = text.lower()
-        found = [_CHINESE_BITS[i] for i, _, _ in _CHINESE_MATCHER.find_matches_as_indexes(text)]
-        found += [_NUMBER_BITS[match.lastindex] for match in _CHINESE_NUMBERS.finditer(text)]
+        found = [bits for _, bits in placed_signs(text)]
         if "%" in text or "％" in text:
-            found += [_DOSE for _ in _CHINESE_STRENGTH.finditer(text)]
+            found += [_DOSE for _ in _CHINESE_STRENGTH.finditer(text.lower())]
         return found
     found = [*filter(None, map(_of_word, text.split()))]
     if _ALLERGY in found:
@@ -180,6 +179,18 @@ def signs(text: str, language: str) -> list[int]:
             found.remove(_ALLERGY)
     if "%" in text:
         found += [_DOSE for match in _PERCENTAGE.finditer(text) if _is_strength(text, match)]
+    return found
+
+
+def placed_signs(text: str) -> list[tuple[int, int]]:
+    """:func:`signs` of a Chinese text without percentages, and where in the text in lower case each begins; not in order."""
+    text = text.lower()
+    found = [
+        (start, _CHINESE_BITS[i])
+        for i, start, _ in _CHINESE_MATCHER.find_matches_as_indexes(text)
+        if _CHINESE_BITS[i]
+    ]
+    found += [(match.start(), _NUMBER_BITS[match.lastindex]) for match in _CHINESE_NUMBERS.finditer(text)]
     return found
 
 
@@ -217,12 +228,14 @@ _CHINESE_STRENGTH = re.compile(
 )
 
 
-def urgency(sentence: str, language: str) -> int | None:
+def urgency(found: Iterable[int], sentence: str) -> int | None:
     """How pressing it is to tell on what a patient said in a sentence: 0 an allergy, 1 a drug or a dose, 2 what
-    there is not; ``None``: not at all. A question denies nothing ("是不是", "isn't it")."""
-    shown = 0
-    for bits in signs(sentence, language):
-        shown |= bits
+    there is not; ``None``: not at all. A question denies nothing ("是不是", "isn't it").
+
+    Args:
+        found: its :func:`signs`.
+    """
+    shown = functools.reduce(operator.or_, found, 0)
     if shown & _ALLERGY:
         return 0
     if shown & (_DOSE | _DRUG):
@@ -242,18 +255,16 @@ def mentions(found: Iterable[int]) -> dict[str, int]:
 _MENTION_BITS = tuple(zip(MENTIONS, (_ALLERGY, _DOSE, _DRUG, _NEGATION), strict=True))
 
 
-def importance(parts: Sequence[str], language: str, role: Role) -> list[tuple[int, float]]:
+def importance(parts: Iterable[Iterable[int]], role: Role) -> list[tuple[int, float]]:
     """How much each sentence of a text matters: 1 for what goes last, 0 for the rest; then its weight.
 
     Last go a question's ask, an answer's advice, an abstract's findings, and sentences with negation, drug,
     dose or allergy. The weight is of the kinds of content it has, and of its place.
+
+    Args:
+        parts: the :func:`signs` of each.
     """
-    scores = []
-    for part in parts:
-        shown = 0
-        for bits in signs(part, language):
-            shown |= bits
-        scores.append(_score(shown, role))
+    scores = [_score(functools.reduce(operator.or_, found, 0), role) for found in parts]
     scores[0] = scores[0][0], scores[0][1] + _FIRST
     scores[-1] = scores[-1][0], scores[-1][1] + _LAST
     return scores

@@ -1,9 +1,15 @@
-"""Sentences of English and Chinese text, cut so that the pieces put together are the text again."""
+"""Sentences of a text, cut so that the pieces put together are the text again.
+
+English and Chinese have rules here; another language has its file's ends of sentences and abbreviations.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import pairwise
+
+from mulmed.recipe.language import added
 
 # A full stop after these does not end a sentence.
 _ABBREVIATION = re.compile(
@@ -34,6 +40,15 @@ def sentence_ends(text: str, language: str) -> list[int]:
     """Where the :func:`sentences` of a text end, and the next ones begin."""
     if language == "zh":
         ends = [match.end() for match in _CHINESE_END.finditer(text)]
+    elif (own := added().get(language)) is not None:
+        end, abbreviation = _rules(own.sentence_ends, own.abbreviations, own.units)
+        ends = [
+            match.end()
+            for match in end.finditer(text)
+            if match[0].rstrip() != "."
+            or "\n" in match[0]
+            or not abbreviation.search(text, 0, match.start() + 1)
+        ]
     else:
         ends, begin = [], 0
         for match in _ENGLISH_END.finditer(text):
@@ -43,6 +58,20 @@ def sentence_ends(text: str, language: str) -> list[int]:
     if text and (not ends or ends[-1] < len(text)):
         ends.append(len(text))
     return ends
+
+
+@cache
+def _rules(marks: str, abbreviations: tuple[str, ...], units: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What ends a sentence of a language that a file has added, and what stands before a full stop that does not."""
+    mark = f"[{re.escape(marks)}]"
+    # Between words stand spaces, and so they do between sentences; elsewhere only a full stop may be a point.
+    after = r"(?:\s+|$)" if units == "words" else r"(?:\s+|$|(?<!\.))"
+    known = "|".join(re.escape(word) for word in sorted(abbreviations, key=len, reverse=True))
+    before = rf"\b(?:{known})|" if known else ""
+    return (
+        re.compile(rf"\n+|{mark}(?!\n){mark}*[\"'”’»)\]」』]*{after}"),
+        re.compile(rf"(?:{before}\b[^\W\d_]|(?:^|[\s:;,)])\d{{1,2}})\.$", re.IGNORECASE),
+    )
 
 
 def _abbreviates(text: str, begin: int, at: int, end: int) -> bool:

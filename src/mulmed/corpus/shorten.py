@@ -8,26 +8,27 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
 from mulmed.corpus.edits import Edit
 from mulmed.corpus.salience import Role, importance, quantities, urgency
 from mulmed.corpus.sentences import sentence_ends
+from mulmed.corpus.shown import Shown, Span
+from mulmed.recipe.language import by_words
 
 #: Number of tokens of each of some texts. Two methods are used where it has them
 #: (:class:`mulmed.prompts.counting.TokenCounter`): ``at_most``, upper bounds that are found faster, and
 #: ``measure``, by which sentences need not be counted again.
 CountTokens = Callable[[Sequence[str]], list[int]]
-#: A stretch of a text.
-Span = tuple[int, int]
 #: A stretch of a text by the text's number, or a text of its own.
 Part = tuple[int, int, int] | str
 
 _WORD = re.compile(r"\S+")
 # No list is divided: of "没有药物、食物过敏" the last clause would say the contrary.
-_CLAUSE_END = re.compile(r"(?<=[，；;])|(?<=,)(?=\s)")
+_CLAUSE_END = re.compile(r"[，；;,](?:(?<!,)|(?=\s))")
+#: Of what stands before the white space inside a number with its unit, the last: a digit, a sign, "to" or 到.
+_GOES_ON = re.compile(r"[\d\-–~～/x×*至到o]", re.IGNORECASE)
 
 
 class Measured(Protocol):
@@ -55,19 +56,30 @@ class _Counted:
         return self._count(["".join(texts)])[0]
 
 
-@dataclass(frozen=True, slots=True)
 class Text:
-    """One of some texts that were measured."""
+    """One of some texts that were measured.
 
-    text: str
-    language: str
-    number: int
-    measured: Measured
+    Attributes:
+        number: its place among them.
+        size: its tokens.
+        shown: what it and its sentences are about.
+    """
 
-    @property
-    def size(self) -> int:
-        """Its tokens."""
-        return self.measured.sizes[self.number]
+    __slots__ = ("_sentences", "language", "measured", "number", "shown", "size", "text")
+
+    def __init__(self, text: str, language: str, number: int, measured: Measured) -> None:
+        self.text, self.language = text, language
+        self.number, self.measured = number, measured
+        self.size = measured.sizes[number]
+        self.shown = Shown(text, language)
+        self._sentences: tuple[list[int], list[int]] | None = None
+
+    def sentences(self) -> tuple[list[int], list[int]]:
+        """Where its sentences end, and the tokens of each. At a line break between a number and its unit none ends."""
+        if self._sentences is None:
+            ends = _outside(sentence_ends(self.text, self.language), self.text, self.language)
+            self._sentences = ends, self.between(ends)
+        return self._sentences
 
     def between(self, ends: Sequence[int]) -> list[int]:
         """Tokens of its neighbouring stretches that end at some offsets."""
@@ -75,6 +87,8 @@ class Text:
 
     def left_by(self, edits: Sequence[Edit]) -> list[Part]:
         """What some deletions leave of it."""
+        if not edits:
+            return [(self.number, 0, len(self.text))] if self.text else []
         bounds = [0, *(place for edit in edits for place in edit[:2]), len(self.text)]
         return [(self.number, a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
 
@@ -99,7 +113,7 @@ def cut(text: str, budget: int, language: str, count_tokens: CountTokens) -> int
     Never inside a number with its unit.
     """
     whole = Text(text, language, 0, measure([text], count_tokens))
-    return _cut(whole, (0, len(text)), budget, by_words=language != "zh")[0]
+    return _cut(whole, (0, len(text)), budget, by_words=by_words(language))[0]
 
 
 def shortening(whole: Text, budget: int, role: Role, *, to_its_end: bool = False) -> tuple[list[Edit], int]:
@@ -113,11 +127,13 @@ def shortening(whole: Text, budget: int, role: Role, *, to_its_end: bool = False
         return [], whole.size
     if budget <= 0:
         return without(text, []), 0
-    spans, sizes = _units(whole, budget)
-    scores = importance([text[a:b] for a, b in spans], whole.language, role)
+    ends, sizes = _units(whole, budget)
+    spans = list(pairwise([0, *ends]))
+    scores = importance(whole.shown.each(ends), role)
     chosen: list[int] = []  # most important first
     room = budget
-    order = sorted(range(len(spans)), key=lambda i: (-scores[i][0], -scores[i][1], i))
+    least_first = [(-last, -weight) for last, weight in scores]
+    order = sorted(range(len(spans)), key=least_first.__getitem__)
     if to_its_end:
         order.sort(key=lambda i: i != len(spans) - 1)
     for i in order:
@@ -133,7 +149,7 @@ def shortening(whole: Text, budget: int, role: Role, *, to_its_end: bool = False
         chosen.pop()
     most = max(range(len(spans)), key=lambda i: (scores[i], -i))
     start = spans[most][0]
-    kept, left = _cut(whole, spans[most], budget, by_words=whole.language != "zh")
+    kept, left = _cut(whole, spans[most], budget, by_words=by_words(whole.language))
     return without(text, [(start, start + kept)] if kept else []), left
 
 
@@ -142,7 +158,7 @@ def _cut(whole: Text, span: Span, budget: int, *, by_words: bool) -> tuple[int, 
     start, stop = span
     text = whole.text
     words = (match.end() for match in _WORD.finditer(text, start, stop))
-    ends = _outside(words if by_words else range(start + 1, stop + 1), text)
+    ends = unparting(words if by_words else range(start + 1, stop + 1), text)
     _, *sizes = whole.between([start, *ends])
     totals = list(accumulate(sizes))
     room = budget
@@ -156,27 +172,45 @@ def _cut(whole: Text, span: Span, budget: int, *, by_words: bool) -> tuple[int, 
     return _cut(whole, span, budget, by_words=False) if by_words else (0, 0)
 
 
-def _units(whole: Text, budget: int) -> tuple[list[Span], list[int]]:
-    """Sentences with their sizes, those that would take half the room for themselves divided into clauses."""
+def _units(whole: Text, budget: int) -> tuple[list[int], list[int]]:
+    """Where sentences end, those that would take half the room for themselves divided into clauses; the size of each."""
     text = whole.text
-    ends = sentence_ends(text, whole.language)
-    # No other end of a sentence stands inside a number with its unit.
-    if "\n" in text:
-        ends = _outside(ends, text)
-    sizes = whole.between(ends)
+    ends, sizes = whole.sentences()
     if max(sizes) * 2 > budget:
         clauses = [
-            start + clause.end()
+            clause.end()
             for (start, end), size in zip(pairwise([0, *ends]), sizes, strict=True)
             if size * 2 > budget
-            for clause in _CLAUSE_END.finditer(text[start:end])
+            for clause in _CLAUSE_END.finditer(text, start, end)
         ]
-        ends = sorted({*_outside(clauses, text), *ends})
+        ends = sorted({*_outside(clauses, text, whole.language), *ends})
         sizes = whole.between(ends)
-    return list(pairwise([0, *ends])), sizes
+    return ends, sizes
 
 
-def _outside(ends: Iterable[int], text: str) -> list[int]:
+def _outside(ends: list[int], text: str, language: str) -> list[int]:
+    """Those of some ends of sentences and clauses at which no number is parted from its unit."""
+    if language in ("en", "zh") and not any(_may_split(text, end) for end in ends):
+        return ends
+    return unparting(ends, text)
+
+
+def _may_split(text: str, end: int) -> bool:
+    """Whether a number with its unit may stand on both sides of an end of a sentence or clause of our own rules.
+
+    Behind a sign that ends a sentence none goes on, behind a comma only where it stands between digits, and behind white
+    space if one of a few characters is before that.
+    """
+    last = text[end - 1]
+    if last == "，":
+        return text[end - 2 : end - 1].isdecimal() and text[end : end + 1].isdecimal()
+    if not last.isspace():
+        return False
+    before = text[max(end - 8, 0) : end].rstrip()
+    return not before or _GOES_ON.match(before[-1]) is not None
+
+
+def unparting(ends: Iterable[int], text: str) -> list[int]:
     """Those of some offsets at which no number is parted from its unit."""
     inside = {i for a, b in quantities(text) for i in range(a + 1, b)}
     return [end for end in ends if end not in inside]
@@ -195,14 +229,14 @@ def tellings(whole: Text) -> list[Telling]:
 
     Whole ones: "no allergy to drugs, foods" may not become "allergy to foods".
     """
-    ends = sentence_ends(whole.text, whole.language)
+    ends, sizes = whole.sentences()
     spans = list(pairwise([0, *ends]))
-    ranks = [urgency(whole.text[a:b], whole.language) for a, b in spans]
-    if not any(rank is not None for rank in ranks):
-        return []
+    ranks = [
+        urgency(found, whole.text[a:b]) for found, (a, b) in zip(whole.shown.each(ends), spans, strict=True)
+    ]
     return [
         Telling(span, rank, size)
-        for span, rank, size in zip(spans, ranks, whole.between(ends), strict=True)
+        for span, rank, size in zip(spans, ranks, sizes, strict=True)
         if rank is not None
     ]
 

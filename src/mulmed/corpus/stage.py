@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mulmed.corpus.batch import Change
 from mulmed.corpus.edits import Edit
 from mulmed.corpus.record import Record, Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A rule that fired, how often, and what may be told about it (never the words).
 
     Where it changed a stretch of one text, ``field`` and ``edit`` say which, and ``removed`` is what stood
@@ -20,7 +20,7 @@ class Finding:
     """
 
     rule: str
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # a tuple has a method of that name
     detail: str = ""
     field: str = ""
     edit: Edit | None = None
@@ -66,8 +66,9 @@ def map_texts(record: Record, function: TextFunction) -> Outcome:
 def findings_of(field: str, text: str, edits: Iterable[Edit]) -> Iterator[Finding]:
     """A finding for each edit of one field of a record, one a rule where several touched a stretch."""
     for edit in edits:
-        for rule in edit.rule.split("+"):
-            yield Finding(rule, 1, edit.detail, field, edit, text[edit.start : edit.end])
+        start, end, _, rules, detail = edit
+        for rule in rules.split("+"):
+            yield Finding(rule, 1, detail, field, edit, text[start:end])
 
 
 def changes_of(stage: str, before: Record, outcome: Outcome, key: bytes | None) -> Iterator[Change]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from mulmed.corpus.moderate import removal
 from mulmed.corpus.record import Record
+from mulmed.recipe.language import added, by_words
 
 #: Languages written without spaces between words; their lengths are counted in characters.
 UNSPACED = ("zh", "ja")
@@ -30,9 +31,10 @@ def lengths(records: Sequence[Record]) -> pl.DataFrame:
     trains on and its Table 1 measures; the context of an instruction belongs to the question.
     """
 
-    unspaced = pl.col("language").is_in(UNSPACED)
+    spaceless = [*UNSPACED, *(code for code in added() if not by_words(code))]
+    unspaced = pl.col("language").is_in(spaceless)
     is_summary = pl.col("task") == "summary"
-    counted = [record.language in UNSPACED for record in records]
+    counted = [record.language in spaceless for record in records]
     asked = [f"{r.turns[0].text}\n{r.context}" if r.context else r.turns[0].text for r in records]
     answered = [r.turns[1].text for r in records]
     first, second = pl.col("first"), pl.col("second")

@@ -17,7 +17,7 @@ from itertools import islice
 
 from mulmed.corpus.edits import Edit, apply
 from mulmed.corpus.record import Record, Turn
-from mulmed.corpus.salience import Role, mentions, signs
+from mulmed.corpus.salience import Role
 from mulmed.corpus.shorten import CountTokens as CountTokens
 from mulmed.corpus.shorten import (
     Part,
@@ -29,6 +29,7 @@ from mulmed.corpus.shorten import (
     without,
 )
 from mulmed.corpus.stage import Finding, Outcome, findings_of
+from mulmed.corpus.survival import Survival
 from mulmed.errors import MulmedError
 
 #: (task, language) -> tokens the template adds to the first round and to each later one, end of text
@@ -109,63 +110,20 @@ def truncate_records(
     measured = measure(texts, count_tokens)
     counts = _grouped([records[i] for i in maybe], measured.sizes)
     outcomes = [Outcome(record) for record in records]
-    position = shortened = 0
-    seen: dict[str, list[int]] = {"before": [], "kept": [], "cut at the right": []}
+    position, survival = 0, Survival()
     for i, tokens in zip(maybe, counts, strict=True):
         record, room = records[i], rooms[i]
         if not _fits(record, tokens, room):
             given = [
                 Text(text, record.language, position + k, measured) for k, text in enumerate(_texts(record))
             ]
-            outcomes[i] = _fitted(record, given, room)
+            outcomes[i], kept = _fitted(record, given, room)
             if (left := outcomes[i].record) is not None and outcomes[i].findings:
-                _count(seen, given, left, room)
-                shortened += 1
+                must_fit = _read(left)
+                read = given[:-1] if left.split == "test" else given
+                survival.add(read, kept[: len(must_fit)], must_fit, room.for_texts(1), room.later)
         position += len(tokens)
-    survived = {f"{kind} {when}": n for when in seen for kind, n in mentions(seen[when]).items()}
-    return Truncated(outcomes, survived | {"records": shortened})
-
-
-def _count(seen: Mapping[str, list[int]], texts: Sequence[Text], left: Record, room: _Room) -> None:
-    """Add the signs of a record's texts, of what is left of it, and of it cut at the right."""
-    read = texts[:-1] if left.split == "test" else texts
-    language = left.language
-    whole, end = _cut_at_the_right(read, room)
-    given = [one.text for one in read]
-    versions = {
-        "before": given,
-        "kept": _read(left),
-        "cut at the right": [*given[:whole], *(text[:end] for text in given[whole : whole + 1])],
-    }
-    found = {text: signs(text, language) for text in {text for some in versions.values() for text in some}}
-    for when, some in versions.items():
-        for text in some:
-            seen[when] += found[text]
-
-
-def _cut_at_the_right(texts: Sequence[Text], room: _Room) -> tuple[int, int]:
-    """What the published code keeps: how many texts whole, and how many characters of the next, which is right
-    to within a few words."""
-    left = room.for_texts(1)
-    for i, whole in enumerate(texts):
-        if i > 1 and i % 2:
-            left -= room.later
-        text, size = whole.text, whole.size
-        if size > left:
-            if left <= 0:
-                return i, 0
-            end = len(text) * left // size
-            (taken,) = whole.between([end])
-            if taken > left:
-                end = end * left // taken
-            else:
-                end += (len(text) - end) * (left - taken) // (size - taken)
-            # Not within a word.
-            while 0 < end < len(text) and text[end - 1 : end + 1].isalnum() and text[end].isascii():
-                end -= 1
-            return i, end
-        left -= size
-    return len(texts), 0
+    return Truncated(outcomes, survival.counts())
 
 
 def _read(record: Record) -> list[str]:
@@ -188,8 +146,12 @@ def _fits(record: Record, tokens: Sequence[int], room: _Room) -> bool:
     return sum(tokens[: -1 if record.split == "test" else None]) <= room.for_texts(len(record.turns) // 2)
 
 
-def _fitted(record: Record, texts: Sequence[Text], room: _Room) -> Outcome:
-    """A record that is too long, shortened. ``texts``: its context, each turn."""
+def _fitted(record: Record, texts: Sequence[Text], room: _Room) -> tuple[Outcome, list[list[Part]]]:
+    """A record that is too long, shortened, and what each of its texts is then made of.
+
+    Args:
+        texts: its context, each turn.
+    """
     rounds = len(record.turns) // 2
     must_fit = [text.size for text in texts]
     if record.split == "test":
@@ -214,7 +176,7 @@ def _fitted(record: Record, texts: Sequence[Text], room: _Room) -> Outcome:
         whole = replace(record, turns=record.turns[2 * first :]) if first else record
         here = [texts[0], *texts[2 * first + 1 : 2 * first + 3]]
         sizes = [must_fit[0], asked, answered]
-        kept = _Kept(whole, here[1].left_by([]), sizes)
+        kept = _Kept(whole, [one.left_by([]) for one in here], sizes)
         findings: list[Finding] = []
         if sum(sizes) > left:
             share = share if rounds > 1 and not first else int(left * _QUESTION_SHARE)
@@ -231,7 +193,8 @@ def _fitted(record: Record, texts: Sequence[Text], room: _Room) -> Outcome:
             kept, left, rest = _with_told(kept, texts[1:], carried, left)
             kept, rest[0] = _with_description(kept, texts[1], left)
             findings = [*_gone(record.turns[: 2 * first], rest), *findings]
-        return Outcome(kept.record, tuple(findings))
+        after = (one.left_by([]) for one in texts[2 * first + 3 :])
+        return Outcome(kept.record, tuple(findings)), [*kept.parts, *after]
     raise AssertionError("a record without a round")
 
 
@@ -240,19 +203,19 @@ class _Kept:
     """What is kept of a record.
 
     Attributes:
-        asked: what its first question is made of.
-        sizes: tokens of its context, first question and first answer (0 if that need not fit).
+        parts: what its context, first question and first answer are made of.
+        sizes: tokens of these (0 if the answer need not fit).
     """
 
     record: Record
-    asked: list[Part]
+    parts: list[list[Part]]
     sizes: list[int]
 
     def asking(self, text: str, asked: list[Part], size: int) -> _Kept:
         """The same with another first question."""
-        context, _, answer = self.sizes
+        (context, _, answer), sizes = self.parts, self.sizes
         record = replace(self.record, turns=(Turn("user", text), *self.record.turns[1:]))
-        return _Kept(record, asked, [context, size, answer])
+        return _Kept(record, [context, asked, answer], [sizes[0], size, sizes[2]])
 
 
 def _round_shortened(
@@ -281,7 +244,7 @@ def _round_shortened(
         followed = role == "answer" and len(record.turns) > 2
         shorter, left = shortening(texts[part], budget, role, to_its_end=followed)
         text = texts[part].text
-        edits = [e._replace(rule=rule) for e in shorter]
+        edits = [Edit(start, end, "", rule) for start, end, *_ in shorter]
         findings.extend(findings_of(field, text, edits))
         *_, end = edits
         return edits, left, end.end == len(text) and bool(text[end.start :].strip())
@@ -301,7 +264,8 @@ def _round_shortened(
         turns=(Turn("user", text), Turn("assistant", reply), *record.turns[2:]),
         answer_cut=record.answer_cut or cut_off,
     )
-    return _Kept(shorter, texts[1].left_by(edits[1]), [context_size, asked, answered]), findings
+    parts = [one.left_by(some) for one, some in zip(texts, edits, strict=True)]
+    return _Kept(shorter, parts, [context_size, asked, answered]), findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +308,7 @@ def _with_told(
         rest: dict[int, list[Edit] | None] = {i: without(turns[i].text, some) for i, some in spans.items()}
         lines = [apply(turns[i].text, edits or ()) for i, edits in rest.items()]
         parts = [part for i, edits in rest.items() for part in (*turns[i].left_by(edits or ()), "\n")]
-        asked = [*parts, *kept.asked]
+        asked = [*parts, *kept.parts[1]]
         grown = turns[0].measured.joined(asked)
         more = grown - kept.sizes[1]
         if more <= left:
@@ -370,7 +334,7 @@ def _with_description(kept: _Kept, first: Text, left: int) -> tuple[_Kept, list[
         told = apply(first.text, edits)
         if not told.strip():
             break
-        asked = [*first.left_by(edits), "\n", *kept.asked]
+        asked = [*first.left_by(edits), "\n", *kept.parts[1]]
         size = first.measured.joined(asked)
         excess = size - budget
         if excess <= 0:
@@ -388,4 +352,4 @@ def _gone(dropped: Sequence[Turn], rest: Mapping[int, list[Edit] | None]) -> Ite
             edits, rule = [Edit(0, len(turn.text), "", "")], "oldest turns"
         else:
             yield Finding(kept, field=f"turns[{i}]", detail=f"before turns[{len(dropped)}]")
-        yield from findings_of(f"turns[{i}]", turn.text, (e._replace(rule=rule) for e in edits))
+        yield from findings_of(f"turns[{i}]", turn.text, (Edit(a, b, "", rule) for a, b, *_ in edits))

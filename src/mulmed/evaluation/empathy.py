@@ -57,9 +57,10 @@ def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed
         if not texts[DOCTORS]:
             continue
         said = {who: [spoken_words(text, language) for text in own] for who, own in texts.items()}
-        found, compared = _rates(texts, said, language, settings, seed)
-        rates += found
-        differences += compared
+        if lexicon(language).phrases:
+            found, compared = _rates(texts, said, language, settings, seed)
+            rates += found
+            differences += compared
         for who, own in said.items():
             volumes.append({"speaker": who, "language": language, "words": sum(map(len, own))})
             words += [{"speaker": who, "language": language, **w} for w in frequent_words(own, language)]
@@ -76,7 +77,9 @@ def care(answers: Sequence[Mapping[str, Any]], settings: recipe.Evaluation, seed
         "volumes": volumes,
         "categories": dict(CATEGORIES),
         "confidence": settings.confidence,
-        "languages_without_lexicon": [language for language in spoken if language not in languages()],
+        "languages_without_lexicon": [
+            code for code in spoken if code not in languages() or not lexicon(code).phrases
+        ],
     }
 
 

@@ -16,16 +16,22 @@ import numpy as np
 
 from mulmed.evaluation.lexicon import lexicon, plain_text
 from mulmed.evaluation.significance import Floats
-from mulmed.evaluation.tokenize import jieba_words
+from mulmed.evaluation.tokenize import jieba_words, tokens
+from mulmed.recipe.language import added
 
 #: Weight of the prior: the two speakers' words together, scaled to this share of them.
 PRIOR_SHARE = 0.1
 
 
 def spoken_words(text: str, language: str) -> list[str]:
-    """Words as the paper counts them: jieba's in Chinese, nltk's in English ("don't" and "x-ray" are one)."""
+    """Words as the paper counts them: jieba's in Chinese, nltk's in English ("don't" and "x-ray" are one).
+
+    In a language that a file has added: :func:`~mulmed.evaluation.tokenize.tokens`.
+    """
     if language == "zh":
         return jieba_words(text)
+    if language in added():
+        return tokens(text)
     return [word for word in _english().tokenize(plain_text(text)) if any(map(str.isalnum, word))]
 
 

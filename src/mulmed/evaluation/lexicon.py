@@ -1,13 +1,14 @@
 """Words of care, by language: what doctors say beyond the medicine, and what nobody should say to a patient.
 
-The lists are data beside this module (``lexicons/LANGUAGE.yaml``), our own and made for answers to patients. A new language is
-a new file. ``clinical`` holds the general terms of a consultation, no diseases or drugs: it measures register, not topic.
+The lists are data beside this module (``lexicons/LANGUAGE.yaml``), our own and made for answers to patients. Those of another
+language are the ``care`` of its file. ``clinical`` holds the general terms of a consultation, no diseases or drugs: it measures register, not topic.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from mulmed.evaluation.tokenize import normalize
+from mulmed.recipe.language import BUILT_IN, added
 
 #: What each category holds. A model is not better for more of any; the anti-patterns should be rare.
 CATEGORIES: dict[str, str] = {
@@ -71,35 +73,48 @@ def plain_text(text: str) -> str:
 
 
 def languages() -> list[str]:
-    """Languages that have a lexicon."""
-    return sorted(
-        path.name.removesuffix(".yaml")
-        for path in (files("mulmed.evaluation") / "lexicons").iterdir()
-        if path.name.endswith(".yaml")
-    )
+    """Languages of which words are counted; one added without words of care has a lexicon without phrases."""
+    return sorted([*BUILT_IN, *added()])
+
+
+def lexicon(language: str) -> Lexicon:
+    """The lexicon of a language that has one."""
+    own = added().get(language)
+    if own is None:
+        return _built_in(language)
+    care = own.care
+    phrases: dict[str, str | None] = dict.fromkeys(map(plain_text, care.passed_over if care else ()))
+    for category, said in care.categories.items() if care else ():
+        phrases |= dict.fromkeys(map(plain_text, said), category)
+    negations = [plain_text(word) for word in (care.negations if care else ())]
+    return _made(phrases, negations, own.units == "words", frozenset(map(plain_text, own.stop_words)))
 
 
 @cache
-def lexicon(language: str) -> Lexicon:
-    """The lexicon of a language that has one."""
+def _built_in(language: str) -> Lexicon:
     text = (files("mulmed.evaluation") / "lexicons" / f"{language}.yaml").read_text(encoding="utf-8")
     document: dict[str, Any] = yaml.safe_load(text)
     phrases: dict[str, str | None] = dict.fromkeys(_split(document["passed over"]))
     for category in CATEGORIES:
         for phrase in _split(document["categories"][category]):
             phrases[phrase] = category
-    longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
-    negations = "|".join(map(re.escape, _split(document["negations"])))
     spaced = any(" " in phrase for phrase in phrases)
+    ignored = frozenset(document["function words"].split())
+    return _made(phrases, _split(document["negations"]), spaced, ignored)
+
+
+def _made(
+    phrases: dict[str, str | None], negations: Sequence[str], spaced: bool, ignored: frozenset[str]
+) -> Lexicon:
+    longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
     either = "|".join(map(re.escape, longest_first))
+    negated = "|".join(map(re.escape, negations)) or "(?!)"
     return Lexicon(
         phrases,
         # Scripts without spaces have no borders between words.
         re.compile(rf"(?<![\w'-])(?:{either})(?![\w-]|'\w)" if spaced else either),
-        re.compile(
-            rf"(?<![\w'-])(?:{negations})\s+(?:[\w'-]+\s+)?\Z" if spaced else rf"(?:{negations})\w?\Z"
-        ),
-        frozenset(document["function words"].split()),
+        re.compile(rf"(?<![\w'-])(?:{negated})\s+(?:[\w'-]+\s+)?\Z" if spaced else rf"(?:{negated})\w?\Z"),
+        ignored,
     )
 
 

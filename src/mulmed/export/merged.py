@@ -13,9 +13,10 @@ import orjson
 from safetensors import safe_open
 
 from mulmed.artifact import damaged_files, read_artifact
-from mulmed.base.embedded import EMBEDDED, EmbeddedBase, identity
+from mulmed.base.embedded import EMBEDDED, EmbeddedBase, embedded_of
 from mulmed.errors import MulmedError
 from mulmed.prompts import Template, load_template
+from mulmed.recipe import Language
 
 Tensor = np.ndarray[Any, Any]
 _TEMPLATES = ("alpaca",)
@@ -127,8 +128,8 @@ def read_merged(folder: Path) -> Merged:
             where=str(folder),
             remedy=f"Name a run's folder merge-STEP, which holds a manifest.json. {_converter(folder)}",
         )
-    content = artifact.manifest["config"]["base"]
-    base = next((b for b in EMBEDDED.values() if identity(b) == content), None)
+    config = artifact.manifest["config"]
+    base = embedded_of(config["base"])
     if base is None:
         raise MulmedError(
             "The model's base is not an embedded one, so there is no GGUF of it to put the weights into.",
@@ -141,8 +142,10 @@ def read_merged(folder: Path) -> Merged:
             where=str(folder),
             remedy="Remove the folder, and let `mulmed train` merge the step again.",
         )
-    digest = artifact.manifest["config"]["template"]
-    template = next((t for t in map(load_template, _TEMPLATES) if t.sha256 == digest), None)
+    digest = config["template"]
+    languages = [Language.model_validate(language) for language in config.get("languages", ())]
+    known = (load_template(name, languages) for name in _TEMPLATES)
+    template = next((t for t in known if t.sha256 == digest), None)
     if template is None:
         raise MulmedError(
             "The model was trained with a prompt template that this version does not have.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -11,7 +11,7 @@ import torch
 
 from mulmed.recipe import Decoding
 from mulmed.training.lora import load_adapter
-from mulmed.training.model import choose_device, load_model
+from mulmed.training.model import choose_device, keep_freed_memory, load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +44,77 @@ class TransformersEngine:
     """
 
     def __init__(self, folder: Path, eos_id: int, adapter: Path | None = None) -> None:
-        self._model: Any = load_model(folder, choose_device("auto"))
+        keep_freed_memory()
+        placement = choose_device("auto")
+        if placement.dtype == torch.float16:
+            # Training stops where float16's range is too small (Gemma); answers would be wrong and nobody know.
+            placement = replace(placement, dtype=torch.bfloat16)
+        self._model: Any = load_model(folder, placement)
         if adapter is not None:
             load_adapter(self._model, adapter)
         self._model.eval()
         self._eos_id = eos_id
 
-    @torch.inference_mode()
     def complete(self, prompts: Sequence[Sequence[int]], decoding: Decoding, seed: int) -> list[Completion]:
         """Decode the batch.
 
         Padding is masked from the model, but older versions of transformers count it as a repetition, so
         it repeats the prompt's own first token: with the end-of-text token a padded answer would not end.
         """
-        from transformers import GenerationConfig
-
         longest = max(len(p) for p in prompts)
         ids = torch.tensor([[p[0]] * (longest - len(p)) + list(p) for p in prompts])
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+        output = self._generate(ids, mask, decoding, seed)
+        return [self._completion(row) for row in output[:, longest:].tolist()]
+
+    def complete_one(
+        self, prompt: Sequence[int], decoding: Decoding, told: Callable[[int], bool]
+    ) -> Completion:
+        """Decode one prompt, with the decoding's own seed.
+
+        Args:
+            told: gets every token of the answer when it is computed; says whether to go on.
+        """
+        from transformers import StoppingCriteria, StoppingCriteriaList
+
+        eos_id = self._eos_id
+
+        class Told(StoppingCriteria):  # type: ignore[misc]
+            def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
+                id = int(input_ids[0, -1])
+                stop = id != eos_id and not told(id)
+                return torch.tensor([stop], device=input_ids.device)
+
+        ids = torch.tensor([list(prompt)])
+        output = self._generate(
+            ids,
+            torch.ones_like(ids),
+            decoding,
+            decoding.seed,
+            stopping_criteria=StoppingCriteriaList([Told()]),
+        )
+        return self._completion(output[0, len(prompt) :].tolist())
+
+    @torch.inference_mode()
+    def chances(self, ids: Sequence[int], top: int) -> list[tuple[float, tuple[tuple[int, float], ...]]]:
+        """For every token but the first: its log probability given those before it, and the ``top`` likeliest ones."""
+        row = torch.tensor([list(ids)], device=self._model.device)
+        logits = self._model(input_ids=row[:, :-1], use_cache=False).logits[0].float()
+        logprobs = logits.log_softmax(-1)
+        own = logprobs.gather(-1, row[0, 1:, None])[:, 0].tolist()
+        best = logprobs.topk(top)
+        likeliest = [
+            tuple(zip(i, v, strict=True))
+            for i, v in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+        return list(zip(own, likeliest, strict=True))
+
+    @torch.inference_mode()
+    def _generate(
+        self, ids: torch.Tensor, mask: torch.Tensor, decoding: Decoding, seed: int, **more: Any
+    ) -> torch.Tensor:
+        from transformers import GenerationConfig
+
         sampling = decoding.temperature > 0
         config = GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
@@ -74,15 +127,18 @@ class TransformersEngine:
             no_repeat_ngram_size=decoding.no_repeat_ngram,
             eos_token_id=self._eos_id,
             pad_token_id=self._eos_id,
+            # Room for every token is taken once: a cache that grows is copied whole for each of them. Beams change places in it.
+            cache_implementation="static" if decoding.num_beams == 1 else None,
+            disable_compile=True,
         )
         torch.manual_seed(seed)
         device = self._model.device
         # The folder's own generation settings must not mix with the recipe's.
         self._model.generation_config = config
-        output = self._model.generate(
-            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config
+        output: torch.Tensor = self._model.generate(
+            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config, **more
         )
-        return [self._completion(row) for row in output[:, longest:].tolist()]
+        return output
 
     def _completion(self, ids: list[int]) -> Completion:
         if self._eos_id in ids:

@@ -23,6 +23,10 @@ from mulmed.recipe import Decoding
 class LlamaCppEngine:
     """Greedy decoding or sampling with llama.cpp.
 
+    Attributes:
+        address: of the server inside this process.
+        key: without which it answers nobody.
+
     Args:
         gguf: the model.
         eos_id: the token at which an answer ends.
@@ -41,10 +45,10 @@ class LlamaCppEngine:
         self._eos_id = eos_id
         self._slots = slots
         self._context = context
-        self._key = secrets.token_hex(16)
+        self.key = secrets.token_hex(16)
         settings = library.CommonParams()
         settings.model.path = str(gguf)
-        settings.api_keys = [self._key]
+        settings.api_keys = [self.key]
         settings.n_parallel = slots
         settings.n_ctx = slots * context
         settings.kv_unified = False
@@ -62,6 +66,7 @@ class LlamaCppEngine:
                 where=str(gguf),
                 remedy="Export it again with `mulmed export`.",
             ) from error
+        self.address: str = self._server.listening_address
 
     def complete(self, prompts: Sequence[Sequence[int]], decoding: Decoding, seed: int) -> list[Completion]:
         """Decode the prompts, ``slots`` of them at a time; when sampling one by one.
@@ -82,30 +87,31 @@ class LlamaCppEngine:
                 where="generation",
                 remedy="Make the engine's context larger.",
             )
-        settings = {
-            "n_predict": decoding.max_new_tokens,
-            **_samplers(decoding),
-            "repeat_penalty": decoding.repetition_penalty,
-            "repeat_last_n": self._context,
-            "return_tokens": True,
-            "cache_prompt": False,
-        }
+        settings = {**request_settings(decoding, self._context), "return_tokens": True}
         with ThreadPoolExecutor(1 if decoding.temperature else self._slots) as pool:
             bodies = ({"prompt": list(p), "seed": seed + i, **settings} for i, p in enumerate(prompts))
             return list(pool.map(self._answer, bodies))
 
     def _answer(self, body: dict[str, Any]) -> Completion:
-        request = urllib.request.Request(
-            f"{self._server.listening_address}/completion",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
-        )
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
+        request = urllib.request.Request(f"{self.address}/completion", json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request) as response:
             answer = json.load(response)
         ids: list[int] = answer["tokens"]
         if answer["stop_type"] == "eos":
             return Completion(tuple(ids[:-1] if ids and ids[-1] == self._eos_id else ids), "stop")
         return Completion(tuple(ids), "length")
+
+
+def request_settings(decoding: Decoding, context: int) -> dict[str, Any]:
+    """The server's names of our settings, for a question and its answer in a context of so many tokens."""
+    return {
+        "n_predict": decoding.max_new_tokens,
+        **_samplers(decoding),
+        "repeat_penalty": decoding.repetition_penalty,
+        "repeat_last_n": context,
+        "cache_prompt": False,
+    }
 
 
 def _samplers(decoding: Decoding) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import operator
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -56,17 +57,28 @@ _Marks = npt.NDArray[np.bool_]
 Part = tuple[int, int, int] | str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Portion:
     """Some texts, one after another, in pieces.
 
-    Attributes:
-        begins: where each piece begins, and the end of the last.
-        totals: tokens of the pieces before each of them, and of all.
+    Args:
+        places: where each piece begins, and the end of the last.
+        sums: tokens of the pieces before each of them, and of all.
     """
 
-    begins: Places
-    totals: Places
+    places: Places
+    sums: Places
+
+    # Looked up one by one, which in a list takes a tenth of the time.
+    @cached_property
+    def begins(self) -> list[int]:
+        places: list[int] = self.places.tolist()
+        return places
+
+    @cached_property
+    def totals(self) -> list[int]:
+        sums: list[int] = self.sums.tolist()
+        return sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +106,11 @@ class Measured:
             upto = [0, *self._counter.upto(self._texts[number], ends)]
         else:
             portion, start, first, last = place
-            whole = np.searchsorted(
-                portion.begins[first + 1 : last + 1], np.array(ends, np.int64) + start, "right"
-            )
-            totals = portion.totals[first:]
-            upto = [int(totals[0]), *totals[whole].tolist()]
+            begins, totals = portion.begins, portion.totals
+            upto = [totals[first]]
+            for end in ends:
+                first = bisect_right(begins, start + end, first + 1, last + 1) - 1
+                upto.append(totals[first])
         return list(map(operator.sub, upto[1:], upto))
 
     def joined(self, parts: Sequence[Part]) -> int:
@@ -117,8 +129,9 @@ class Measured:
                 return self._whole(parts)
             portion, start, first, last = place
             begins = portion.begins
-            low, high = np.searchsorted(begins[first : last + 1], (begin + start, end + start + 1)) + first
-            high -= 1  # the piece that the end is in, or that begins there
+            low = bisect_left(begins, begin + start, first, last + 1)
+            # The piece that the end is in, or that begins there.
+            high = bisect_right(begins, end + start, low, last + 1) - 1
             text = self._texts[number]
             if high - low < _ON_BOTH_SIDES:
                 seam += text[begin:end]
@@ -129,7 +142,7 @@ class Measured:
         if not seams and seam == self._counter.before:  # nothing at all
             return 0
         more = self._counter.apart([*seams, seam])
-        return self._whole(parts) if more is None else int(total) + more
+        return self._whole(parts) if more is None else total + more
 
     def _whole(self, parts: Sequence[Part]) -> int:
         texts = (part if isinstance(part, str) else self._texts[part[0]][part[1] : part[2]] for part in parts)

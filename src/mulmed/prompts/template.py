@@ -11,6 +11,7 @@ from typing import TypedDict
 
 from mulmed.corpus.record import Record
 from mulmed.errors import MulmedError
+from mulmed.recipe import Language
 
 
 class Message(TypedDict, total=False):
@@ -66,8 +67,8 @@ class Template:
         except KeyError:
             raise MulmedError(
                 f"The template {self.name!r} has no instruction for task {task!r} in language {language!r}.",
-                where=f"prompts/templates/{self.name}.json",
-                remedy="Add it under instructions, or take the source out of the recipe.",
+                where=f"instructions of the language {language!r}",
+                remedy="Give them in the language's file, or take the source out of the recipe.",
             ) from None
         # The paper appends the text directly; a space keeps English words apart.
         separator = "" if not instruction or instruction.endswith("：") else " "
@@ -129,10 +130,13 @@ class Template:
         )
 
 
-def load_template(name: str) -> Template:
-    """The template shipped as ``prompts/templates/NAME.json``."""
+def load_template(name: str, languages: Sequence[Language] = ()) -> Template:
+    """The template shipped as ``prompts/templates/NAME.json``, with the instructions of more languages."""
     text = resources.files("mulmed.prompts").joinpath("templates", f"{name}.json").read_text(encoding="utf-8")
     data = json.loads(text)
     data.pop("origin")
+    for language in languages:
+        for task, instruction in language.instructions.items():
+            data["instructions"].setdefault(task, {})[language.code] = instruction
     canonical = json.dumps(data, sort_keys=True, ensure_ascii=False)
     return Template(**data, sha256=hashlib.sha256(canonical.encode()).hexdigest())

@@ -16,8 +16,20 @@ from mulmed.recipe.corpus import (
     Layout,
     Source,
 )
-from mulmed.recipe.document import Decoding, Evaluation, Generation, Recipe, Report, Tracker, Vocabulary
-from mulmed.recipe.loading import load_recipe
+from mulmed.recipe.document import (
+    Decoding,
+    Evaluation,
+    Generation,
+    Recipe,
+    Report,
+    Tracker,
+    Vocabulary,
+    Workers,
+)
+from mulmed.recipe.language import Identifier, Language
+from mulmed.recipe.loading import load_recipe, load_serving
+from mulmed.recipe.review import RequireReview
+from mulmed.recipe.serving import Serving
 from mulmed.recipe.settings import Fraction, Name, Seed, Settings
 from mulmed.recipe.steps import Lora, Mix, Step
 
@@ -36,6 +48,8 @@ __all__ = [
     "Fraction",
     "Generation",
     "Holdout",
+    "Identifier",
+    "Language",
     "Layout",
     "Local",
     "Lora",
@@ -45,11 +59,15 @@ __all__ = [
     "Published",
     "Recipe",
     "Report",
+    "RequireReview",
     "Seed",
+    "Serving",
     "Settings",
     "Source",
     "Step",
     "Tracker",
     "Vocabulary",
+    "Workers",
     "load_recipe",
+    "load_serving",
 ]

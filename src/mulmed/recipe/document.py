@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mulmed.recipe.baselines import Baseline, Published
 from mulmed.recipe.corpus import Corpus, Holdout
+from mulmed.recipe.language import BUILT_IN, Language
 from mulmed.recipe.settings import Name, Seed, Settings, did_you_mean
 from mulmed.recipe.steps import Step
 
@@ -84,6 +85,24 @@ class Vocabulary(Settings):
     )
 
 
+class Workers(Settings):
+    """Processes that train together, a GPU each where there are any."""
+
+    processes: int = Field(ge=1, description="on this machine, or of a Ray cluster")
+    ray: str | None = Field(
+        None, description="`auto` or the address of a Ray cluster whose machines see `output` and `base`"
+    )
+    shard: bool = Field(
+        False, description="cut the base into parts among them (FSDP2), where it does not fit whole"
+    )
+
+    @model_validator(mode="after")
+    def _has_parts(self) -> Workers:
+        if self.shard and self.processes == 1:
+            raise ValueError("shard cuts the base among processes: set at least two, or leave it out")
+        return self
+
+
 class Tracker(Settings):
     """Where training is shown besides its own log: nothing leaves the machine unless ``uri`` says so."""
 
@@ -105,12 +124,16 @@ class Recipe(Settings):
     template: Literal["alpaca"] = "alpaca"
     cutoff: int = Field(256, ge=32, description="tokens an example may have, template included")
     seed: Seed = 42
+    languages: tuple[Language, ...] = Field(
+        (), description="files of languages beside English and Chinese, or folders of them"
+    )
     corpus: Corpus
     vocabulary: Vocabulary | None = None
     steps: dict[Name, Step] = Field(min_length=1)
     generation: Generation = Generation()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
+    workers: Workers | None = Field(None, description="who trains; default: this process alone")
     tracker: Tracker | None = Field(None, description="a tracker, or its kind alone")
 
     @field_validator("tracker", mode="before")
@@ -150,6 +173,20 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _languages_are_known(self) -> Recipe:
+        added = [language.code for language in self.languages]
+        if twice := sorted({code for code in added if added.count(code) > 1}):
+            raise ValueError(f"languages: two files are of the language {twice[0]!r}")
+        known = [*BUILT_IN, *added]
+        for name, source in self.corpus.sources.items():
+            if source.language not in known:
+                raise ValueError(
+                    f"corpus.sources.{name}.language is {source.language!r}, which is none of {', '.join(known)}; "
+                    "give the language a file under `languages`"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _has_a_test(self) -> Recipe:
         # Found out now, not after hours of training.
         if not any(
@@ -158,6 +195,15 @@ class Recipe(Settings):
         ):
             raise ValueError(
                 "corpus.sources: none has `split: test` or a test share, so there is nothing to score"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_whole_numbers(self) -> Recipe:
+        rounded = [name for name, step in self.steps.items() if step.base_precision is not None]
+        if self.workers is not None and self.workers.shard and rounded:
+            raise ValueError(
+                f"workers.shard: a base of base_precision (steps.{rounded[0]}) is not cut into parts"
             )
         return self
 

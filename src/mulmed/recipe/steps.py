@@ -64,7 +64,7 @@ class Step(Settings):
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     lora: Lora = Lora()
-    micro_batch_tokens: int = Field(1024, ge=1, description="tokens computed at a time")
+    micro_batch_tokens: int = Field(1536, ge=1, description="tokens computed at a time")
     validate_every: int | None = Field(None, ge=1, description="optimizer steps; default five times a run")
     patience: int | None = Field(
         None,
@@ -72,20 +72,27 @@ class Step(Settings):
         description="validations in a row without a lower loss that end the step; the best adapter is kept",
     )
     mix: Mix | None = Field(None, description="default: every example once an epoch")
-    checkpoint_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    base_precision: Literal["int8"] | None = Field(
+    checkpoint_every: int = Field(
+        50,
+        ge=1,
+        description="optimizer steps between checkpoints; one process alone also makes one every two minutes",
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="of the frozen base and the activations; `auto` takes what suits the hardware, and says why",
+    )
+    base_precision: Literal["int8", "nf4"] | None = Field(
         None, description="of the frozen base's weights while training; default: that of `precision`"
     )
 
     @model_validator(mode="after")
     def _int8_beside_float32(self) -> Step:
-        if self.base_precision == "int8" and self.precision == "bfloat16":
+        if self.base_precision == "int8" and self.precision not in ("auto", "float32"):
             raise ValueError("base_precision int8 works beside float32; leave precision out")
         return self
 
     @model_validator(mode="after")
     def _dora_knows_its_weights(self) -> Step:
-        if self.base_precision == "int8" and self.lora.dora:
+        if self.base_precision is not None and self.lora.dora:
             raise ValueError("lora.dora needs the base's own weights; leave base_precision out")
         return self

@@ -64,6 +64,39 @@ def loss_sentence(curves: Sequence[Curve]) -> str:
     return f"The loss on the validation records {names.joined([change(curve) for curve in curves])}."
 
 
+#: Watts assumed of a machine at work, by a word in its device's name: rated board power of the accelerator with a tenth for the
+#: host (NVIDIA's data sheets: A100 SXM 400 W, H100 and H200 SXM 700 W).
+POWER = {"A100": 440, "H100": 770, "H200": 770}
+#: Of other accelerators, and of a machine that computes on its processor.
+OTHER_GPU, PROCESSOR = 350, 65
+
+
+def energy_sentence(runs: Sequence[Mapping[str, Any]], lineage: Sequence[Mapping[str, Any]]) -> str:
+    """How long the stages took on which machine, and an estimate of the energy with what it assumes.
+
+    Args:
+        runs: each training step's ``run.json``.
+        lineage: stages with their ``seconds``; ``None`` where nobody noted them.
+    """
+    devices = list(dict.fromkeys(str(run["device"]) for run in runs))
+    noted = [float(stage["seconds"]) for stage in lineage if stage["seconds"] is not None]
+    missing = len(lineage) - len(noted)
+    watts = max(_watts(device) for device in devices)
+    energy = sum(noted) * watts / 3_600_000
+    return (
+        f"Training ran on {names.joined(devices)}; all stages together took {names.duration(sum(noted))}"
+        + (f", {missing} of them not counted because nobody noted their time" if missing else "")
+        + f". At an assumed {watts} W throughout that is about {energy:.2g} kWh: an estimate from time alone. The power was not"
+        " measured, and cooling, idle time, repeated attempts and the making of the base model are not in it."
+    )
+
+
+def _watts(device: str) -> int:
+    if "CPU" in device:
+        return PROCESSOR
+    return next((watts for name, watts in POWER.items() if name in device), OTHER_GPU)
+
+
 def merge_sentence(step: str, proof: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether a merge is proven, and what was measured."""
     holds = proof["holds"] is True

@@ -35,6 +35,7 @@ VERMILION, PURPLE, YELLOW, GREY = "#d55e00", "#cc79a7", "#f0e442", "#bbbbbb"
 BARS = (
     (GREY, ""), (SKY, "////"), (BLUE, ""), (ORANGE, "...."), (GREEN, "\\\\\\\\"), (YELLOW, "xxxx"),
     (PURPLE, "oo"), (VERMILION, "--"),
+    (GREY, "**"), (SKY, ""), (BLUE, "////"), (ORANGE, ""), (GREEN, "...."), (YELLOW, ""), (PURPLE, "xxxx"), (VERMILION, ""),
 )  # fmt: skip
 WIDTH = 7.4  # inches
 PNG_DPI = 200
@@ -86,6 +87,10 @@ def _figure(height: float) -> Figure:
 
 def save(figure: Figure, folder: Path, name: str) -> str:
     """Write ``NAME.svg`` and ``NAME.png`` (200 dpi) into ``folder`` and return the SVG."""
+    layout = figure.get_layout_engine()
+    if layout:  # once for both files: each would lay it out anew, which takes longer than drawing
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
@@ -119,7 +124,7 @@ def scores_figure(scores: Scores) -> Figure:
     for row, language in zip(panels, scores.languages, strict=True):
         for axes, metrics in zip(row, (HEADLINE[:split], HEADLINE[split:]), strict=True):
             _bars(axes, scores, language, metrics)
-        row[0].set_title(names.LABELS.get(language, language))
+        row[0].set_title(names.label(language))
         row[1].set_title("Diversity", color=MUTED)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5), handleheight=1.2)
@@ -171,7 +176,7 @@ def words_figure(care: Mapping[str, Any], model: str, top: int = 15) -> Figure:
             axes.xaxis.set_visible(False)
             axes.spines[["bottom", "left"]].set_visible(False)
             axes.tick_params(axis="y", length=0)
-            axes.set_title(f"{names.LABELS.get(language, language)}: {title}")
+            axes.set_title(f"{names.label(language)}: {title}")
     handles = [
         Patch(facecolor=colour, hatch=hatch, edgecolor=INK, linewidth=0.4) for colour, hatch in kinds.values()
     ]
@@ -209,17 +214,22 @@ def funnel_figure(funnel: Mapping[str, Any]) -> Figure:
 
 def loss_figure(curves: Sequence[Curve]) -> Figure:
     """Training and validation loss, a panel a training step, on a common scale."""
-    figure = _figure(3.0)
-    panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    columns = min(4, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = _figure(3.0 if rows == 1 else 2.2 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    panels = list(grid.flat)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
     styles = ((ORANGE, "--", "s"), (GREEN, ":", "^"), (PURPLE, "-.", "D"), (VERMILION, "--", "v"))
     languages = sorted({language for curve in curves for language in curve.by_language})
-    for axes, curve in zip(panels, curves, strict=True):
+    for axes, curve in zip(panels, curves, strict=False):
         axes.plot(
             [p.step for p in curve.train], [p.loss for p in curve.train],
             color=SKY, linewidth=1, label="training batch",
         )  # fmt: skip
         lines = [("validation", curve.validation, (BLUE, "-", "o"))] + [
-            (f"validation, {names.LABELS.get(code, code)}", curve.by_language[code], styles[i % len(styles)])
+            (f"validation, {names.label(code)}", curve.by_language[code], styles[i % len(styles)])
             for i, code in enumerate(languages)
             if code in curve.by_language and len(curve.by_language) > 1
         ]
@@ -234,7 +244,8 @@ def loss_figure(curves: Sequence[Curve]) -> Figure:
         axes.set_xlabel("optimizer step")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(axis="y")
-    panels[0].set_ylabel("loss (nats a target token)")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("loss (nats a target token)")
     shown = {
         label: handle
         for axes in panels

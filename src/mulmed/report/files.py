@@ -24,7 +24,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise broken(path, f"A file that the report needs cannot be read: {error.strerror}.") from error
+        raise broken(path, f"A file of an earlier stage cannot be read: {error.strerror}.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,9 +36,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = orjson.loads(_bytes(path))
     except orjson.JSONDecodeError as error:
-        raise broken(path, "A file that the report needs is not valid JSON.") from error
+        raise broken(path, "A file of an earlier stage is not valid JSON.") from error
     if not isinstance(value, dict):
-        raise broken(path, "A file that the report needs is not a JSON object.")
+        raise broken(path, "A file of an earlier stage is not a JSON object.")
     return value
 
 

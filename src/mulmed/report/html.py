@@ -31,6 +31,7 @@ class ReviewSection:
     scores: Table
     agreement: Table
     judge: Table | None
+    remarks: Table
     comparisons: Table
     leave_one_out: Table
     missing: Table
@@ -60,10 +61,12 @@ class Page:
     slices: Table | None
     scores_picture: Picture
     examples: tuple[Example, ...]
+    gaps: list[tuple[str, list[str]]]
     corpus: Table
     splits: Table
     funnel: Table
     funnel_sources: Table
+    leaks: Table | None
     rules: Table
     mentions: Table | None
     removals: Table | None
@@ -75,6 +78,7 @@ class Page:
     shares: Table
     step_settings: Table
     loss_picture: Picture
+    energy: str
     merges: list[tuple[bool, str]]
     decoding: Table
     run: Table
@@ -86,7 +90,12 @@ class Page:
 
 def render(page: Page) -> str:
     """The whole report as HTML."""
-    return _environment().get_template("report.html.j2").render(page=page)
+    return render_page("report.html.j2", page)
+
+
+def render_page(template: str, page: object) -> str:
+    """A template of this package as HTML, with ``page`` as what it shows."""
+    return _environment().get_template(template).render(page=page)
 
 
 @functools.cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mulmed.recipe.language import added
+
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 LABELS = {"en": "English", "zh": "Chinese 中文"}  # in figures, where a reader of Chinese looks first
 TASKS = {
@@ -29,7 +31,14 @@ MINUS = "\N{MINUS SIGN}"
 
 def language(code: str) -> str:
     """English name of a language, or its code where the report knows none."""
-    return LANGUAGES.get(code, code)
+    own = added().get(code)
+    return own.name if own else LANGUAGES.get(code, code)
+
+
+def label(code: str) -> str:
+    """A language's name in English and in itself, for figures."""
+    own = added().get(code)
+    return f"{own.name} {own.own_name}" if own else LABELS.get(code, code)
 
 
 def task(key: str) -> str:

@@ -36,7 +36,7 @@ def scores_figure(results: Mapping[str, Any]) -> Figure:
             for colour, thickness in ((PAPER, 2.4), (INK, 1.2)):
                 lows, highs = [row["low"] for _, row in found], [row["high"] for _, row in found]
                 axes.vlines(places, lows, highs, color=colour, linewidth=thickness)
-        axes.set_xticks(range(len(keys)), [axis["title"]["en"] for axis in results["axes"]])
+        axes.set_xticks(range(len(keys)), _titles(results))
         axes.tick_params(axis="x", length=0, labelbottom=True)
         axes.set_ylim(0, max(axis["values"][-1] for axis in results["axes"]))
         axes.set_title(_title(language))
@@ -52,13 +52,13 @@ def shares_figure(results: Mapping[str, Any]) -> Figure:
         figsize=(WIDTH, 0.9 + 0.3 * len(results["models"])), layout="constrained", facecolor=PAPER
     )
     panels = figure.subplots(1, len(results["axes"]), squeeze=False, sharey=True)[0]
-    for axes, axis in zip(panels, results["axes"], strict=True):
+    for axes, axis, title in zip(panels, results["axes"], _titles(results), strict=True):
         _stack(
             axes,
             [_row(results, model, axis["key"], "all") for model in results["models"]],
             len(axis["values"]),
         )
-        axes.set_title(axis["title"]["en"])
+        axes.set_title(title)
         axes.set_yticks(range(len(results["models"])), results["models"], color=INK)
         axes.invert_yaxis() if axes is panels[0] else None
     values = max((axis["values"] for axis in results["axes"]), key=len)
@@ -98,6 +98,15 @@ def _look(k: int, scores: int) -> tuple[str, str]:
     return _SCORES[round(k * (len(_SCORES) - 1) / (scores - 1))]
 
 
+def _titles(results: Mapping[str, Any]) -> list[str]:
+    """The axes' names; behind a gate that ended ratings with the condition that the numbers are under."""
+    titles, gated = [], False
+    for axis in results["axes"]:
+        titles.append(axis["title"]["en"] + ("\n(answers that passed)" if gated else ""))
+        gated = gated or (axis["gate"] and results["study"]["on_unsafe"] == "stop")
+    return titles
+
+
 def _row(results: Mapping[str, Any], model: str, axis: str, language: str) -> Mapping[str, Any]:
     wanted = (model, axis, language)
     found: Mapping[str, Any] = next(
@@ -113,4 +122,4 @@ def _languages(results: Mapping[str, Any]) -> list[str]:
 
 
 def _title(language: str) -> str:
-    return "All languages" if language == "all" else names.LABELS.get(language, language)
+    return "All languages" if language == "all" else names.label(language)

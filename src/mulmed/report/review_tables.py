@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mulmed.report import names
-from mulmed.report.files import broken, read_json
 from mulmed.report.tables import NOT_APPLICABLE, Cell, Group, Table, plain_table
 from mulmed.review.agreement import why_undefined
 
@@ -18,18 +16,6 @@ _COEFFICIENTS = {
     "kappa": "Weighted kappa (quadratic, mean over pairs)",
     "raw": "Raw agreement",
 }
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """The ``results.json`` of ``mulmed review results``.
-
-    Raises:
-        MulmedError: it is missing, or of another form.
-    """
-    results = read_json(path)
-    if results.get("format") != 1:
-        raise broken(path, "These are no results of a review, or of another version of MulMed.")
-    return results
 
 
 def account(results: Results) -> list[str]:
@@ -54,6 +40,11 @@ def account(results: Results) -> list[str]:
         + (f" Left out were questions: {names.joined(left_out)}." if left_out else ""),
         f"Rubric {rubric['name']}, version {rubric['version']}, SHA-256 {rubric['sha256']}.",
     ]
+    if study["judge"] and study["show_judge"]:
+        sentences.append(
+            f"After finishing a rating the annotators saw what the judge model {study['judge']} had given, and could not"
+            " change theirs any more; what they saw may have shaped how they rated the answers that followed."
+        )
     again = [(r["twice"], r["same"]) for r in results["repeats"]]
     if twice := sum(t for t, _ in again):
         same = sum(s for _, s in again)
@@ -150,9 +141,43 @@ def judge_table(results: Results) -> Table | None:
     if not results["judge"]:
         return None
     return Table(
-        f"A judge model ({results['study']['judge']}) that rated the same answers, unseen by the annotators and not counted"
-        f" among them: weighted kappa (quadratic, mean over pairs) with {_level(results)}s.",
+        f"A judge model ({results['study']['judge']}) rated {results['judged']['rated']} of the same"
+        f" {results['judged']['asked']} answers, {_seen(results)} and not counted among them: weighted kappa (quadratic,"
+        f" mean over pairs) with {_level(results)}s.",
         ("Axis", "Judge with each person", "People among themselves"),
+        tuple(groups),
+    )
+
+
+def _seen(results: Results) -> str:
+    return (
+        "seen by the annotators only after their own rating"
+        if results["study"]["show_judge"]
+        else "unseen by the annotators"
+    )
+
+
+def remarks_table(results: Results) -> Table:
+    """How often annotators said why; what they said stays in the study."""
+    titles = _titles(results)
+    groups = [
+        Group(
+            titles[key],
+            tuple(
+                (
+                    Cell(found["model"]),
+                    *(Cell(names.count(found[k]), exact=found[k]) for k in ("low", "marked", "comments")),
+                )
+                for found in results["remarks"]
+                if found["axis"] == key
+            ),
+        )
+        for key in titles
+    ]
+    return Table(
+        "Ratings below the best score, those of them with words marked that justify it, and ratings with a comment. Comments"
+        " and marked words themselves may quote patients and are only in the study's export.",
+        ("Model", "Below the best", "With marked words", "With a comment"),
         tuple(groups),
     )
 

@@ -3,8 +3,7 @@
 Ratings are an array (raters, items) with NaN where a rater did not rate an item. A coefficient that the ratings do not
 define (all of them equal, or no item rated twice) is NaN, never an exception: reports print it as undefined.
 
-Each coefficient depends on the ratings only through sums over items, so that a bootstrap over items is one matrix product
-(:func:`bootstrap_interval`).
+Their intervals, and the coefficients of some categories or pairs alone, are in :mod:`mulmed.review.coefficients`.
 
 Sources: Krippendorff, *Computing Krippendorff's Alpha-Reliability* (2011); Fleiss, *Psychological Bulletin* 76 (1971);
 Cohen, *Psychological Bulletin* 70 (1968); Light, *Psychological Bulletin* 76 (1971) for more than two raters; Gwet,
@@ -13,52 +12,13 @@ Cohen, *Psychological Bulletin* 70 (1968); Light, *Psychological Bulletin* 76 (1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mulmed.errors import MulmedError
-from mulmed.evaluation.significance import blocks, interval
-
-Floats = npt.NDArray[np.float64]
-Level = Literal["nominal", "ordinal", "interval", "ratio"]
-Weights = Literal["unweighted", "linear", "quadratic", "ordinal"]
-
-
-@dataclass(frozen=True, slots=True)
-class Coefficient:
-    """A coefficient as a function of sums over items.
-
-    Attributes:
-        parts: (items, columns), what each item adds.
-        finish: from sums (draws, columns) to coefficients (draws,), NaN where undefined.
-    """
-
-    parts: Floats
-    finish: Callable[[Floats], Floats]
-
-    @property
-    def value(self) -> float:
-        """The coefficient of all items, NaN where undefined."""
-        return float(self.finish(self.parts.sum(axis=0, keepdims=True))[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A coefficient with its interval; NaN where undefined.
-
-    Attributes:
-        undefined: share of the bootstrap draws in which the coefficient was undefined; the interval comes from the others.
-    """
-
-    value: float
-    low: float
-    high: float
-    undefined: float
+from mulmed.review.coefficients import Floats, Level, Weights, ac2, alpha, kappa, raw, wrong
 
 
 def krippendorff_alpha(ratings: npt.ArrayLike, level: Level) -> float:
@@ -67,27 +27,29 @@ def krippendorff_alpha(ratings: npt.ArrayLike, level: Level) -> float:
     Raises:
         MulmedError: the array is not two-dimensional, the level is unknown, or ratio data are negative.
     """
-    return alpha(_matrix(ratings), level).value
+    return alpha(_table(ratings), level).value
 
 
 def fleiss_kappa(table: npt.ArrayLike) -> float:
     """Fleiss' kappa of a table (items, categories) that counts the raters who chose each category.
 
-    NaN if all ratings fall into one category.
+    NaN if all ratings fall into one category, or there are fewer than two an item.
 
     Raises:
-        MulmedError: counts are negative, or the items were not rated by one and the same number of raters, at least two.
+        MulmedError: it is no table, a count is negative or missing, or the items were not rated by one and the same number of
+            raters.
     """
-    counts = np.asarray(table, dtype=float)
-    if counts.ndim != 2 or not counts.size or (counts < 0).any() or not np.isfinite(counts).all():
-        raise _wrong("A table of counts must be items by categories, without negative numbers.")
+    counts = _table(table, "Counts")
+    if (counts < 0).any() or np.isnan(counts).any():
+        raise wrong("Counts must be items by categories, none of them negative or missing.")
     raters = counts.sum(axis=1)
-    if raters[0] < 2 or (raters != raters[0]).any():
-        raise _wrong("Fleiss' kappa needs the same number of raters, at least two, for every item.")
-    r = raters[0]
-    observed = ((counts * (counts - 1)).sum(axis=1) / (r * (r - 1))).mean()
+    if len(set(raters.tolist())) > 1:
+        raise wrong("Fleiss' kappa needs the same number of raters for every item.")
+    if not counts.size or raters[0] < 2:
+        return float("nan")
+    observed = ((counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1))).mean()
     expected = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
-    return _chance_corrected(observed, expected)
+    return float((observed - expected) / (1 - expected)) if 1 - expected > 1e-12 else float("nan")
 
 
 def weighted_kappa(
@@ -99,7 +61,8 @@ def weighted_kappa(
     """Cohen's weighted kappa of two raters (items,); items that either left out (NaN) do not count.
 
     Args:
-        weights: a name, or weights of *agreement* (categories, categories) between 0 and 1.
+        weights: a name, or a symmetric table (categories, categories): of agreement, with 1 on the diagonal, or of
+            disagreement, with 0 there, as Cohen's own.
         categories: all possible ratings in order; default: those that occur.
 
     NaN if no item was rated by both, or chance agreement is perfect.
@@ -107,10 +70,7 @@ def weighted_kappa(
     Raises:
         MulmedError: the arrays differ in length, or hold a rating that is no category.
     """
-    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if first.ndim != 1 or first.shape != second.shape:
-        raise _wrong("Two raters need one rating an item each, or NaN.")
-    return kappa(np.stack([first, second]), weights, categories).value
+    return kappa(_table([a, b]), weights, categories).value
 
 
 def gwet_ac2(
@@ -119,7 +79,7 @@ def gwet_ac2(
     """Gwet's AC2 of ratings (raters, items); with ``unweighted`` it is AC1.
 
     Args:
-        weights: a name, or weights of agreement (categories, categories) between 0 and 1.
+        weights: as of :func:`weighted_kappa`.
         categories: all possible ratings in order; default: those that occur. The coefficient depends on their number.
 
     NaN if no item has two ratings, or only one category is possible.
@@ -127,12 +87,12 @@ def gwet_ac2(
     Raises:
         MulmedError: the array is not two-dimensional or holds a rating that is no category.
     """
-    return ac2(_matrix(ratings), weights, categories).value
+    return ac2(_table(ratings), weights, categories).value
 
 
 def raw_agreement(ratings: npt.ArrayLike) -> float:
     """Share of the pairs of ratings of one item that are equal, as a mean over the items rated at least twice (Gwet's p_a)."""
-    return raw(_matrix(ratings)).value
+    return raw(_table(ratings)).value
 
 
 def why_undefined(rated_twice: int, distinct: int) -> str:
@@ -147,231 +107,12 @@ def why_undefined(rated_twice: int, distinct: int) -> str:
     return "undefined: no variation" if distinct < 2 else "undefined: no variation between raters"
 
 
-# --- as sums over items ------------------------------------------------------------------------------------------
-
-
-def alpha(ratings: Floats, level: Level) -> Coefficient:
-    """Krippendorff's alpha through its coincidence matrix."""
-    if level not in ("nominal", "ordinal", "interval", "ratio"):
-        raise _wrong(f"Unknown level of measurement {level!r}: nominal, ordinal, interval or ratio.")
-    values = _categories(ratings, None)
-    if level == "ratio" and (values < 0).any():
-        raise _wrong("Ratio data cannot be negative.")
-    counts = _counts(ratings, values)
-    pairable = np.where(counts.sum(axis=1, keepdims=True) >= 2, counts, 0.0)
-    q = len(values)
-    # Pairs (c, k) within an item, each item weighted by 1 / (its ratings - 1).
-    pairs = pairable[:, :, None] * pairable[:, None, :]
-    pairs[:, np.arange(q), np.arange(q)] -= pairable
-    weight = np.maximum(pairable.sum(axis=1) - 1, 1)
-    parts = (pairs / weight[:, None, None]).reshape(len(pairs), q * q)
-
-    def finish(sums: Floats) -> Floats:
-        o = sums.reshape(-1, q, q)
-        n = o.sum(axis=2)
-        total = n.sum(axis=1)
-        delta = _disagreement(values, n, level)
-        observed = (o * delta).sum(axis=(1, 2))
-        expected = (n[:, :, None] * n[:, None, :] * delta).sum(axis=(1, 2))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result: Floats = np.where(expected > 0, 1 - (total - 1) * observed / expected, np.nan)
-        return result
-
-    return Coefficient(parts, finish)
-
-
-def kappa(
-    ratings: Floats,
-    weights: Weights | npt.ArrayLike,
-    categories: Sequence[float] | None,
-    pairs: Sequence[tuple[int, int]] | None = None,
-) -> Coefficient:
-    """Weighted kappa; of more than two raters the mean over those pairs for whom it is defined (Light 1971).
-
-    Args:
-        pairs: of raters; default: every two.
-    """
-    values = _categories(ratings, categories)
-    agree = _agreement_weights(values, weights)
-    q = len(values)
-    one_hot = (ratings[:, :, None] == values).astype(float)  # (raters, items, categories), all 0 for NaN
-    both = list(combinations(range(len(ratings)), 2)) if pairs is None else list(pairs)
-    if not both:
-        return Coefficient(np.zeros((ratings.shape[1], 1)), lambda sums: np.full(len(sums), np.nan))
-    parts = np.concatenate(
-        [(one_hot[i][:, :, None] * one_hot[j][:, None, :]).reshape(-1, q * q) for i, j in both], axis=1
-    )
-
-    def finish(sums: Floats) -> Floats:
-        tables = sums.reshape(-1, len(both), q, q)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p = tables / tables.sum(axis=(2, 3), keepdims=True)
-            observed = (p * agree).sum(axis=(2, 3))
-            chance = p.sum(axis=3)[..., :, None] * p.sum(axis=2)[..., None, :]
-            expected = (chance * agree).sum(axis=(2, 3))
-            each = np.where(1 - expected > 1e-12, (observed - expected) / (1 - expected), np.nan)
-            defined = ~np.isnan(each)
-            result: Floats = np.where(defined, each, 0).sum(axis=1) / defined.sum(axis=1)
-        return result
-
-    return Coefficient(parts, finish)
-
-
-def ac2(ratings: Floats, weights: Weights | npt.ArrayLike, categories: Sequence[float] | None) -> Coefficient:
-    """Gwet's AC2: chance agreement from the categories' shares, so that skewed ratings do not make it collapse."""
-    values = _categories(ratings, categories)
-    agree = _agreement_weights(values, weights)
-    q = len(values)
-    counts = _counts(ratings, values)
-    raters = counts.sum(axis=1)
-    weighted = counts @ agree.T
-    twice = raters >= 2
-    pairs = np.maximum(raters * (raters - 1), 1)
-    observed = np.where(twice, (counts * (weighted - 1)).sum(axis=1) / pairs, 0.0)
-    shares = counts / np.maximum(raters, 1)[:, None]
-    parts = np.column_stack([observed, twice, raters >= 1, shares])
-
-    def finish(sums: Floats) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            p = sums[:, 0] / sums[:, 1]
-            pi = sums[:, 3:] / sums[:, 2:3]
-            expected = (
-                agree.sum() / (q * (q - 1)) * (pi * (1 - pi)).sum(axis=1)
-                if q > 1
-                else np.full(len(p), np.nan)
-            )
-            result: Floats = np.where(1 - expected > 1e-12, (p - expected) / (1 - expected), np.nan)
-        return result
-
-    return Coefficient(parts, finish)
-
-
-def raw(ratings: Floats) -> Coefficient:
-    """Raw agreement; see :func:`raw_agreement`."""
-    counts = _counts(ratings, _categories(ratings, None))
-    raters = counts.sum(axis=1)
-    twice = raters >= 2
-    equal = (counts * (counts - 1)).sum(axis=1) / np.maximum(raters * (raters - 1), 1)
-    parts = np.column_stack([np.where(twice, equal, 0.0), twice])
-
-    def finish(sums: Floats) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result: Floats = np.where(sums[:, 1] > 0, sums[:, 0] / sums[:, 1], np.nan)
-        return result
-
-    return Coefficient(parts, finish)
-
-
-def bootstrap_interval(
-    coefficient: Coefficient,
-    resamples: int,
-    confidence: float,
-    rng: np.random.Generator,
-    groups: npt.ArrayLike | None = None,
-) -> Estimate:
-    """Percentile bootstrap over items, or over groups of items that are drawn together.
-
-    Args:
-        groups: (items,) labels; items of one label (the answers to one question, say) stand or fall together.
-    """
-    parts = coefficient.parts
-    if groups is not None:
-        _, place = np.unique(np.asarray(groups), return_inverse=True)
-        summed = np.zeros((int(place.max(initial=-1)) + 1, parts.shape[1]))
-        np.add.at(summed, place, parts)
-        parts = summed
-    n = len(parts)
-    if not n:
-        return Estimate(np.nan, np.nan, np.nan, 1.0)
-    found = []
-    for rows in blocks(resamples, max(n, parts.shape[1])):
-        drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        found.append(coefficient.finish(counts @ parts))
-    draws = np.concatenate(found)
-    defined = draws[~np.isnan(draws)]
-    value = coefficient.value
-    if np.isnan(value) or not len(defined):
-        return Estimate(value, np.nan, np.nan, 1 - len(defined) / resamples)
-    low, high = interval(defined[:, None], confidence)
-    return Estimate(value, float(low[0]), float(high[0]), 1 - len(defined) / resamples)
-
-
-# --- parts -------------------------------------------------------------------------------------------------------
-
-
-def _matrix(ratings: npt.ArrayLike) -> Floats:
-    matrix = np.asarray(ratings, dtype=float)
-    if matrix.ndim != 2 or np.isinf(matrix).any():
-        raise _wrong("Ratings must be raters by items, finite or NaN.")
-    return matrix
-
-
-def _categories(ratings: Floats, categories: Sequence[float] | None) -> Floats:
-    found = np.unique(ratings[~np.isnan(ratings)])
-    if categories is None:
-        return found if len(found) else np.zeros(1)
-    values = np.unique(np.asarray(categories, dtype=float))
-    if odd := sorted(set(found.tolist()) - set(values.tolist())):
-        raise _wrong(f"The rating {odd[0]:g} is none of the categories.")
-    return values
-
-
-def _counts(ratings: Floats, values: Floats) -> Floats:
-    """(items, categories): how many raters chose each."""
-    counts: Floats = (ratings[:, :, None] == values).sum(axis=0).astype(float)
-    return counts
-
-
-def _disagreement(values: Floats, n: Floats, level: Level) -> Floats:
-    """Squared distances (draws or 1, categories, categories); ordinal ones depend on how often each category occurs."""
-    difference: Floats = values[:, None] - values[None, :]
-    if level == "nominal":
-        unequal: Floats = (difference != 0).astype(float)
-        return unequal[None]
-    if level == "interval":
-        square: Floats = difference**2
-        return square[None]
-    if level == "ratio":
-        total = values[:, None] + values[None, :]
-        share: Floats = np.divide(difference, total, out=np.zeros_like(difference), where=total != 0)
-        return share[None] ** 2
-    below = np.cumsum(n, axis=1) - n / 2  # mean rank of each category
-    distance: Floats = (below[:, :, None] - below[:, None, :]) ** 2
-    return distance
-
-
-def _agreement_weights(values: Floats, weights: Weights | npt.ArrayLike) -> Floats:
-    """Weights of agreement (categories, categories), 1 on the diagonal (Gwet 2014, section 3.5)."""
-    q = len(values)
-    if not isinstance(weights, str):
-        given = np.asarray(weights, dtype=float)
-        if (
-            given.shape != (q, q)
-            or (np.diag(given) != 1).any()
-            or (given != given.T).any()
-            or (given > 1).any()
-        ):
-            raise _wrong(
-                f"Weights must be a symmetric {q} by {q} table with 1 on the diagonal and no more elsewhere."
-            )
-        return given
-    if weights not in ("unweighted", "linear", "quadratic", "ordinal"):
-        raise _wrong(f"Unknown weights {weights!r}: unweighted, linear, quadratic or ordinal.")
-    if q < 2 or weights == "unweighted":
-        return np.eye(q)
-    if weights == "ordinal":
-        steps = np.abs(np.subtract.outer(np.arange(q), np.arange(q)))
-        distance = steps * (steps + 1) / 2
-    else:
-        distance = np.abs(np.subtract.outer(values, values)) ** (1 if weights == "linear" else 2)
-    result: Floats = 1 - distance / distance.max()
-    return result
-
-
-def _chance_corrected(observed: float, expected: float) -> float:
-    return float((observed - expected) / (1 - expected)) if 1 - expected > 1e-12 else float("nan")
-
-
-def _wrong(what: str) -> MulmedError:
-    return MulmedError(what, where="ratings", remedy="Check how the ratings were put together.")
+def _table(given: Any, what: str = "Ratings") -> Floats:
+    """Nested lists or an array as (rows, columns), None as NaN."""
+    try:
+        table = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise wrong(f"{what} must be numbers or NaN, and as many in every row.") from error
+    if table.ndim != 2 or np.isinf(table).any():
+        raise wrong(f"{what} must be a table of two dimensions, finite or NaN.")
+    return table

@@ -13,23 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mulmed.artifact import hash_bytes
 from mulmed.review import monitor
+from mulmed.review.access import SESSION_DAYS, begin_session, end_session, invitation_is_open, who
 from mulmed.review.database import Store
 from mulmed.review.ratings import apart, read_rows
-from mulmed.review.rubric import Rubric
-from mulmed.review.store import (
-    SESSION_DAYS,
-    Conflict,
-    Place,
-    Refused,
-    begin_session,
-    end_session,
-    invitation_is_open,
-    places,
-    read_item,
-    read_study,
-    save_rating,
-    who,
-)
+from mulmed.review.rubric import Rubric, text_in
+from mulmed.review.saving import Conflict, Place, Refused, judged, places, read_item, save_rating
+from mulmed.review.study import Study, read_study
 from mulmed.web.guard import Guard
 from mulmed.web.pages import LANGUAGES, STATIC, Pages, choose_language
 
@@ -98,6 +87,14 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
 
     Who = Annotated[int, Depends(annotator_of)]
 
+    def feedback(study: Study, assignment: str, item: dict[str, Any], language: str) -> dict[str, Any] | None:
+        """What is shown beside a finished rating: of a training item the scores it should get and why, or the judge's."""
+        if not study.is_final(item["kind"], item["status"]):
+            return None
+        if training := item["training"]:
+            return {"scores": training["scores"], "text": text_in(training["feedback"], language)}
+        return {"scores": judged(store, study.settings["judge"], assignment), "text": ""}
+
     @app.get("/invitation/{token}")
     def show_invitation(request: Request, token: str) -> Response:
         if not invitation_is_open(store, token):
@@ -145,7 +142,7 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
         mine = places(store, annotator)
         return page(
             request, "overview.html.j2", state=study.state, places=mine, next=_next(mine), rubric=study.rubric,
-            on_unsafe=study.on_unsafe, done=_done(mine),
+            on_unsafe=study.on_unsafe, done=_done(mine), show_judge=study.settings["show_judge"],
         )  # fmt: skip
 
     @app.get("/rate/{assignment}")
@@ -165,12 +162,13 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
             "open": study.state == "open",
             "axes": _axes(study.rubric, language),
             "on_unsafe": study.on_unsafe,
+            "training": place.kind == "training",
             "answer": item["answer"],
             **_state(item),
             "previous": mine[at - 1].id if at else None,
             "next": mine[at + 1].id if at + 1 < len(mine) else None,
             "texts": pages.texts(language, "js_"),
-            "feedback": _feedback(item, language),
+            "feedback": feedback(study, assignment, item, language),
         }
         return page(
             request, "rate.html.j2", data=data, item=item, rubric=study.rubric, place=place, total=len(mine),
@@ -201,7 +199,7 @@ def make_app(store: Store, hosts: Iterable[str] = (), *, secure: bool = False) -
             assert item is not None
             answer |= {
                 "next": following.id if following else None,
-                "feedback": _feedback(item, language_of(request)),
+                "feedback": feedback(read_study(store), assignment, item, language_of(request)),
             }
         return JSONResponse(answer)
 
@@ -240,17 +238,6 @@ def _state(item: dict[str, Any]) -> dict[str, Any]:
 
 def _axes(rubric: Rubric, language: str) -> list[dict[str, Any]]:
     return [
-        {"key": a.key, "title": _in(a.title, language), "values": list(a.values), "gate": a.gate}
+        {"key": a.key, "title": text_in(a.title, language), "values": list(a.values), "gate": a.gate}
         for a in rubric.axes
     ]
-
-
-def _feedback(item: dict[str, Any], language: str) -> dict[str, Any] | None:
-    """Of a training item that is finished: the scores it should get, and why."""
-    if not item["training"] or item["status"] not in ("done", "skipped"):
-        return None
-    return {"scores": item["training"]["scores"], "text": _in(item["training"]["feedback"], language)}
-
-
-def _in(texts: dict[str, str], language: str) -> str:
-    return texts.get(language) or next(iter(texts.values()))

@@ -41,6 +41,7 @@ class Candidates:
         answers: text by (question id, model).
         named: (question id, model) of the answers that name a model.
         incomplete: questions left out because a model gave no answer.
+        contents: by model, what decides its weights (``model_content`` of its answers); None where the answers do not tell.
     """
 
     models: tuple[str, ...]
@@ -48,16 +49,17 @@ class Candidates:
     answers: Mapping[tuple[str, str], str]
     named: frozenset[tuple[str, str]]
     incomplete: int
+    contents: Mapping[str, str | None]
 
 
 def gather(rows: Iterable[Mapping[str, Any]]) -> Candidates:
     """Candidates from rows of ``answers.jsonl`` (``id``, ``model``, ``language``, ``task``, ``question``, ``answer``, ``status``).
 
     Raises:
-        MulmedError: a row lacks a field, a model answers a question twice, two models were asked different questions under
-            one id, or no question was answered by all of at least two models.
+        MulmedError: a row lacks a field, a model answers a question twice, its answers come from different weights, two
+            models were asked different questions under one id, or no question was answered by all of at least two models.
     """
-    models: dict[str, None] = {}
+    models: dict[str, str | None] = {}
     questions: dict[str, Question] = {}
     answers: dict[tuple[str, str], str] = {}
     seen = set()
@@ -78,7 +80,13 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Candidates:
                 where=where,
                 remedy="Generate all models' answers from the same corpus.",
             )
-        models[row["model"]] = None
+        content = row.get("model_content")
+        if models.setdefault(row["model"], content) != content:
+            raise MulmedError(
+                "One name stands for two models: some of its answers come from other weights.",
+                where=where,
+                remedy="Give the answers of one training, or name them apart.",
+            )
         if (question.id, row["model"]) in seen:
             raise MulmedError(
                 "A model answers one question twice.", where=where, remedy="Give each answers file once."
@@ -103,6 +111,7 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Candidates:
         {key: text for key, text in answers.items() if key[0] in {q.id for q in whole}},
         frozenset(key for key, text in answers.items() if _FAMILIES.search(text) or own.search(text)),
         len(questions) - len(whole),
+        models,
     )
 
 

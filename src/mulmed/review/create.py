@@ -12,7 +12,7 @@ from mulmed.review.candidates import gather
 from mulmed.review.database import Store
 from mulmed.review.plan import Annotator, assign, order, sample, strata
 from mulmed.review.rubric import OnUnsafe, Rubric
-from mulmed.review.store import create_study
+from mulmed.review.study import create_study
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ def create(
     on_unsafe: OnUnsafe,
     name: str,
     judge: str | None = None,
+    show_judge: bool = False,
 ) -> Account:
     """Make a study, in state draft.
 
@@ -58,6 +59,7 @@ def create(
         overlap: annotators a question.
         repeats: share of an annotator's answers that come again, unannounced.
         judge: a model that rates everything beside the people, never counted as one of them.
+        show_judge: annotators see its scores of an answer once they have finished their own, which are final then.
 
     Raises:
         MulmedError: the answers do not fit together, none is left, or there are too few annotators.
@@ -78,6 +80,12 @@ def create(
             where=f"models: {', '.join(candidates.models)}",
             remedy="Take the names out of the answers.",
         )
+    if judge in candidates.models:
+        raise MulmedError(
+            f"{judge!r} is one of the models compared, and nobody judges their own answers.",
+            where="--judge",
+            remedy="Let another model judge.",
+        )
     blocks = assign(chosen, people, overlap, seed)
     languages = {q.language for q in chosen}
     training = {
@@ -97,11 +105,13 @@ def create(
     settings = {
         "name": name,
         "judge": judge,
+        "show_judge": show_judge,
         "seed": seed,
         "overlap": overlap,
         "repeats": repeats,
         "on_unsafe": on_unsafe,
         "models": len(candidates.models),
+        "contents": dict(candidates.contents),
         "questions": len(chosen),
         "left_out_incomplete": candidates.incomplete,
         "left_out_named": len(telling),

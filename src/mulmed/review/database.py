@@ -55,6 +55,7 @@ class Store:
                 yield connection, row
 
     def without_study(self) -> MulmedError:
+        """The error for a database in which no study was made."""
         return MulmedError(
             "The database holds no study.", where=self.where, remedy="Make one with `mulmed review create`."
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mulmed.review.agreement import Coefficient, ac2, alpha, raw
+from mulmed.review.coefficients import Coefficient, ac2, alpha, raw
 from mulmed.review.ratings import Row, matrix, repeats
 from mulmed.review.rubric import Rubric
 

@@ -27,6 +27,7 @@ class Annotator:
     languages: tuple[str, ...] = ()
 
     def reads(self, language: str) -> bool:
+        """Whether answers in this language may be given to them."""
         return not self.languages or language in self.languages
 
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from mulmed.artifact import hash_json
+from mulmed.errors import MulmedError
 from mulmed.evaluation.significance import blocks, interval
-from mulmed.review.agreement import Coefficient, ac2, alpha, bootstrap_interval, kappa, raw
+from mulmed.review.coefficients import Coefficient, ac2, alpha, bootstrap_interval, kappa, raw
 from mulmed.review.database import Store
 from mulmed.review.monitor import progress
 from mulmed.review.ranking import friedman, paired_wilcoxon
 from mulmed.review.ratings import Row, apart, matrix, read_rows, repeats
 from mulmed.review.rubric import Axis
-from mulmed.review.store import read_study, unsealed
+from mulmed.review.study import read_study, unsealed
 
 Floats = npt.NDArray[np.float64]
-FORMAT = 1
+FORMAT = 2
 COEFFICIENTS = ("alpha", "ac2", "kappa", "raw")
 
 
@@ -30,7 +33,8 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
 
     Keys: ``format``, ``study`` (settings, rubric, when), ``axes``, ``models``, ``languages`` (``all`` first), ``scores`` (a row
     a model, axis and language), ``agreement`` (an axis and language), ``comparisons`` (an axis), ``leave_one_out`` (an
-    annotator and axis), ``judge`` (an axis and language, empty without one), ``repeats``, ``missing``, ``confidence``, ``resamples``, ``ratings_sha256``.
+    annotator and axis), ``judge`` (an axis and language, empty without one), ``judged`` (how many answers the judge rated),
+    ``remarks`` (a model and axis: numbers of comments and marked words, never the words themselves), ``repeats``, ``missing``, ``confidence``, ``resamples``, ``ratings_sha256``.
 
     Raises:
         MulmedError: the study is not unblinded.
@@ -42,7 +46,7 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
     models = sorted(set(key.values()))
     languages = ["all", *sorted({row.language for row in rows})]
     rng = np.random.default_rng(int(study.settings["seed"]))
-    scores, agreements, comparisons, without, judge = [], [], [], [], []
+    scores, agreements, comparisons, without, judge, remarks = [], [], [], [], [], []
     for axis in study.rubric.axes:
         for language in languages:
             part = [row for row in rows if language in ("all", row.language)]
@@ -52,6 +56,8 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
                     {"model": model, "axis": axis.key, "language": language}
                     | _scores(mine, axis, resamples, confidence, rng)
                 )
+                if language == "all":
+                    remarks.append({"model": model, "axis": axis.key} | _remarks(mine, axis))
             agreements.append(
                 {"axis": axis.key, "language": language} | _agreement(part, axis, resamples, confidence, rng)
             )
@@ -103,12 +109,47 @@ def results(store: Store, resamples: int = 2000, confidence: float = 0.95) -> di
         "comparisons": comparisons,
         "leave_one_out": without,
         "judge": judge,
+        "judged": {"asked": len(judged), "rated": sum(row.status == "done" for row in judged)},
+        "remarks": remarks,
         "repeats": [_repeats(rows, axis) for axis in study.rubric.axes],
         "missing": _missing(rows),
         "confidence": confidence,
         "resamples": resamples,
         "ratings_sha256": hash_json(sorted(finished, key=lambda r: r[0])),
     }
+
+
+def read_results(path: Path, key: str) -> dict[str, Any]:
+    """What :func:`results` returned, from the ``results.json`` of ``mulmed review results``; ``key`` of the recipe names it.
+
+    Raises:
+        MulmedError: it is missing, or of another form.
+    """
+    try:
+        found = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise MulmedError(
+            f"The results of the review cannot be read: {error.strerror}.",
+            where=f"{key}: {path}",
+            remedy="Write them with `mulmed review results`.",
+        ) from error
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise MulmedError(
+            "These are no results of a review, or of another version of MulMed.",
+            where=f"{key}: {path}",
+            remedy="Write them again with `mulmed review results`.",
+        )
+    return found
+
+
+def reviewed_as(found: Mapping[str, Any], content: str) -> str | None:
+    """Under which name a study reviewed these very weights (``model_content`` of the answers), None where it did not.
+
+    A model's name says nothing: the next training has the same one.
+    """
+    return next((name for name, reviewed in found["study"]["contents"].items() if reviewed == content), None)
 
 
 def _without_names(rows: Sequence[Row]) -> list[Row]:
@@ -252,6 +293,17 @@ def _leave_one_out(
             }
         )
     return found
+
+
+def _remarks(rows: Sequence[Row], axis: Axis) -> dict[str, Any]:
+    """How many ratings below the best score have words marked that justify it, and how many have a comment.
+
+    Comments and marked words may quote a patient: they are in the study's export, not in what is published.
+    """
+    finished = [row.rating for row in rows if row.status == "done" and row.rating]
+    low = [r for r in finished if axis.key in r["scores"] and r["scores"][axis.key] < axis.values[-1]]
+    marked = sum(any(mark["axis"] == axis.key for mark in r["marks"]) for r in low)
+    return {"low": len(low), "marked": marked, "comments": sum(bool(r["comment"].strip()) for r in finished)}
 
 
 def _repeats(rows: Sequence[Row], axis: Axis) -> dict[str, Any]:

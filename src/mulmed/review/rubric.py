@@ -39,6 +39,7 @@ class Axis(Settings):
 
     @property
     def values(self) -> tuple[int, ...]:
+        """The scores, worst first."""
         return tuple(score.value for score in self.scores)
 
 
@@ -100,6 +101,11 @@ class Rubric(Settings):
             if on_unsafe == "stop" and axis.gate and scores.get(axis.key) == axis.values[0]:
                 break
         return tuple(keys)
+
+
+def text_in(texts: Mapping[str, str], language: str) -> str:
+    """A text of the rubric in a language, or in its first one where it lacks that."""
+    return texts.get(language) or next(iter(texts.values()))
 
 
 def load_rubric(path: Path = PAPER) -> Rubric:

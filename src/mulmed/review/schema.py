@@ -1,7 +1,7 @@
 """The database: one schema for SQLite and PostgreSQL. Times are UTC in ISO 8601, documents are canonical JSON text.
 
 One database holds one study. ``revisions`` and ``audit`` are only ever added to. Which model gave an answer stands in
-``sealed`` alone, which is copied and hashed, but told only by :func:`mulmed.review.store.unsealed`.
+``sealed`` alone, which is copied and hashed, but told only by :func:`mulmed.review.study.unsealed`.
 """
 
 from __future__ import annotations

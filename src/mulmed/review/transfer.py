@@ -17,7 +17,8 @@ from mulmed.review import schema
 from mulmed.review.audit import log, verify
 from mulmed.review.database import Store, canonical, open_store
 from mulmed.review.ratings import Row, read_rows
-from mulmed.review.store import Conflict, Refused, Study, places, read_item, save_in, unsealed
+from mulmed.review.saving import Conflict, Refused, places, read_item, save_in
+from mulmed.review.study import Study, unsealed
 
 #: Rows moved at a time.
 _CHUNK = 500
@@ -89,14 +90,33 @@ def _sqlite_files(file: Path) -> list[Path]:
 # --- ratings out ------------------------------------------------------------------------------------------------
 
 
-def exported(store: Store, study: Study) -> list[dict[str, Any]]:
-    """Every place with its rating; which model it was only once the study is unblinded."""
+def exported(store: Store, study: Study, *, words: bool = True) -> list[dict[str, Any]]:
+    """Every place with its rating; which model it was only once the study is unblinded.
+
+    Args:
+        words: with comments and the marked words, which may quote a patient; else only whether there is a comment and
+            which axes have marks.
+    """
     key = unsealed(store) if study.state == "unblinded" else None
-    return [_flat(row, study, key) for row in read_rows(store)]
+    with store.read() as connection:
+        answers = {
+            r.id: r.answer for r in connection.execute(select(schema.items.c.id, schema.items.c.answer))
+        }
+    return [_flat(row, study, key) | _remarks(row, answers[row.item], words) for row in read_rows(store)]
+
+
+def _remarks(row: Row, answer: str, words: bool) -> dict[str, Any]:
+    comment, marks = (row.rating["comment"], row.rating["marks"]) if row.rating else ("", [])
+    if not words:
+        return {"commented": bool(comment.strip()), "marked": sorted({mark["axis"] for mark in marks})}
+    return {
+        "comment": comment,
+        "marks": [mark | {"words": answer[mark["start"] : mark["end"]]} for mark in marks],
+    }
 
 
 def _flat(row: Row, study: Study, key: Mapping[int, str] | None) -> dict[str, Any]:
-    rating = row.rating or {"comment": "", "marks": [], "skip": None, "scores": {}}
+    rating = row.rating or {"skip": None, "scores": {}}
     flat: dict[str, Any] = {
         "assignment": row.assignment,
         "annotator": row.annotator,
@@ -108,12 +128,7 @@ def _flat(row: Row, study: Study, key: Mapping[int, str] | None) -> dict[str, An
     }
     for axis in study.rubric.axes:
         flat[axis.key] = rating["scores"].get(axis.key)
-    return flat | {
-        "comment": rating["comment"],
-        "skip": rating["skip"],
-        "marks": rating["marks"],
-        "saved_at": row.saved_at,
-    }
+    return flat | {"skip": rating["skip"], "saved_at": row.saved_at}
 
 
 def sheets(store: Store, study: Study, people: Mapping[int, str]) -> Iterator[dict[str, Any]]:
@@ -176,7 +191,7 @@ def import_scores(store: Store, file: Path) -> tuple[int, int]:
     Raises:
         MulmedError: the file cannot be read, the study is not open, or a row is wrong or rated differently already.
     """
-    from mulmed.review.store import read_study
+    from mulmed.review.study import read_study
 
     study = read_study(store)
     rows = _read_rows(file)
@@ -203,21 +218,36 @@ def import_scores(store: Store, file: Path) -> tuple[int, int]:
                         (schema.revisions.c.assignment_id == schema.assignments.c.id)
                         & (schema.revisions.c.version == schema.assignments.c.version),
                     )
-                    .where(schema.assignments.c.id == assignment)
+                    .where(
+                        schema.assignments.c.id == assignment,
+                        schema.assignments.c.annotator_id == numbers[name],
+                    )
                 ).one_or_none()
-                if current is not None and current.rating == canonical(rating):
+                if current is not None and current.version:
+                    # Asked here and not by the request's id, which would take a rating changed since for saved again.
+                    if current.rating != canonical(rating):
+                        raise Conflict(current.version)
                     passed += 1
                     continue
                 save_in(connection, row, numbers[name], assignment, rating, 0, f"import-{assignment}")
                 taken += 1
             except (Conflict, Refused) as error:
-                reason = "it is rated already, and differently" if isinstance(error, Conflict) else str(error)
                 raise MulmedError(
-                    f"A rating cannot be taken: {reason}. Nothing was imported.",
+                    f"A rating cannot be taken: {_told(error, name, row.state)}. Nothing was imported.",
                     where=where,
                     remedy="Mend or remove the row.",
                 ) from error
     return taken, passed
+
+
+def _told(error: Conflict | Refused, annotator: object, state: str) -> str:
+    """Why a row is not taken, in words; what is wrong with its rating says so itself."""
+    if isinstance(error, Conflict):
+        return "it is rated already, and differently"
+    return {
+        "unknown": f"{annotator!r} has no such answer to rate",
+        "closed": f"the study is {state}, and only an open one takes ratings",
+    }.get(error.reason, error.reason)
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -61,15 +61,21 @@ class Context:
                 self._by_clause[clause].add(concept)
                 self._by_sentence[self._sentence_of[clause]].add(concept)
         self.concepts = self._places.keys()
-        self._told = "task" in self.concepts or "role" in self.concepts
+        self.told = "task" in self.concepts or "role" in self.concepts
         scopes = sorted(self._scopes())
         self._negated_from = [start for start, _ in scopes]
         self._negated_to = [*accumulate((end for _, end in scopes), max)]
         self._hits: dict[str, list[Hit]] = {}
+        self._reasons: dict[int, tuple[frozenset[str], frozenset[str]]] = {}
 
     def around(self, hit: Hit) -> set[str]:
         """The concepts in a hit's sentence."""
         return self._by_sentence[hit.sentence]
+
+    def clause(self, hit: Hit) -> tuple[int, int]:
+        """Where a hit's clause begins and ends."""
+        start, end, _ = self._clauses[hit.clause]
+        return start, end
 
     def hits(self, concept: str) -> list[Hit]:
         """Where a concept was found, but for figures of speech."""
@@ -81,11 +87,16 @@ class Context:
 
     def _hit(self, start: int, end: int, concept: str) -> Hit:
         clause = bisect_right(self._starts, start) - 1
-        sentence = self._sentence_of[clause]
-        here, around = self._by_clause[clause], self._by_sentence[sentence]
+        before = bisect_right(self._negated_from, start)
+        negated = bool(before) and self._negated_to[before - 1] + 1 >= end
+        return Hit(start, end, concept, clause, self._sentence_of[clause], self._why(clause)[negated])
+
+    def _why(self, clause: int) -> tuple[frozenset[str], frozenset[str]]:
+        """Why a phrase in a clause does not count: where nothing negates it, and where it is negated."""
+        if (known := self._reasons.get(clause)) is not None:
+            return known
+        here, around = self._by_clause[clause], self._by_sentence[self._sentence_of[clause]]
         why = set()
-        if (before := bisect_right(self._negated_from, start)) and self._negated_to[before - 1] + 1 >= end:
-            why.add("negated")
         if self._is_past(here, around):
             why.add("past")
         if "asked" in around and around.isdisjoint(_PRESENT):
@@ -94,9 +105,10 @@ class Context:
             why.add("if")
         if "animal" in here and "person" not in here:
             why.add("animal")
-        if self._told and "now" not in around and not ("task" in self.concepts and "self" in around):
+        if self.told and "now" not in around and not ("task" in self.concepts and "self" in around):
             why.add("told")
-        return Hit(start, end, concept, clause, sentence, frozenset(why))
+        self._reasons[clause] = frozenset(why), frozenset(why | {"negated"})
+        return self._reasons[clause]
 
     @staticmethod
     def _is_past(here: set[str], around: set[str]) -> bool:
@@ -171,4 +183,4 @@ _PRESENT = frozenset({"now", "recent"})
 _NEW = frozenset({"self", "person", "now", "recent", "but"})
 _STRESS = frozenset({"severe", "sudden"})
 #: How many items a negated list has at most; how many phrases before a place may still reach it.
-_LIST, _NEAR = 20, 40
+_LIST, _NEAR = 20, 12

@@ -123,8 +123,7 @@ def measures(text: str, units: list[tuple[int, int]]) -> Iterator[Hit]:
         yield from _vital_signs(text)
     if any(word in text for word in _TABLET_WORDS):
         for match in _TABLETS.finditer(text):
-            if number(_first(match)[0]) >= 8:
-                yield *match.span(), "many_tablets"
+            yield *match.span(), "many_tablets" if number(_first(match)[0]) >= 8 else "few_tablets"
 
 
 _DIGIT = re.compile("[0-9]")

@@ -6,6 +6,7 @@ The words are data (``texts/LANGUAGE.yaml``), the telephone numbers are data (``
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -85,7 +86,7 @@ def emergency_notice(flags: Sequence[RedFlag], language: str, numbers: Numbers |
             said.append(texts[kind])
             if values[kind]:
                 said.append(texts[f"{kind}_line"])
-    return ("" if language == "zh" else " ").join(line.format(**values) for line in said)
+    return ("" if language == "zh" else " ").join(_filled(line, values) for line in said)
 
 
 def label(language: str) -> str:
@@ -97,7 +98,12 @@ def disclaimer(language: str, numbers: Numbers | None = None) -> str:
     """What stands below every answer."""
     texts = texts_of(language)
     emergency = (numbers.emergency if numbers else "") or texts["notice"]["nearest"]
-    return str(texts["disclaimer"]).format(emergency=emergency)
+    return _filled(str(texts["disclaimer"]), {"emergency": emergency})
+
+
+def _filled(line: str, values: dict[str, str]) -> str:
+    """The line with its values; a space parts Chinese from a number, but not from Chinese."""
+    return re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", line.format(**values))
 
 
 @functools.cache

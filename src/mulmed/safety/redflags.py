@@ -1,7 +1,8 @@
-"""Signs of an emergency in what a user writes: found by rules, before and regardless of any model.
+"""Signs of an emergency in what a user writes: found before and regardless of any model.
 
-What is searched for and how it is combined is data (:mod:`.lexicon`); whether it is so now is judged by
-:mod:`.context`. A flag means that the emergency notice is shown; it is no diagnosis, and no flag is no
+By rules: what is searched for and how it is combined is data (:mod:`.lexicon`); whether it is so now is judged by
+:mod:`.context`. And by a small classifier (:mod:`.classifier`) that reads what people say in words of their own, and
+what the rules found. A flag means that the emergency notice is shown; it is no diagnosis, and no flag is no
 all-clear. Measured on labelled messages by ``benchmarks/safety.py``; see ``docs/safety.md``.
 """
 
@@ -12,10 +13,11 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
+from mulmed.safety import classifier
 from mulmed.safety.context import Context, Hit
 from mulmed.safety.lexicon import Lexicon, Rule, lexicon, rules, rules_by_concept
 from mulmed.safety.measures import measures
-from mulmed.safety.normalize import words
+from mulmed.safety.normalize import Words, words
 
 Certainty = Literal["clear", "possible"]
 
@@ -28,7 +30,7 @@ class RedFlag:
         category: ``heart``, ``stroke``, ``suicide`` ... (the kinds of ``lexicons/rules.yaml``).
         start, end: the characters of the text as given that the sign rests on, first to last.
         certainty: ``possible`` where something harmless is likely as well.
-        reason: the concepts found, never the words; fit for a log.
+        reason: the concepts found, or ``classifier``; never the words, fit for a log.
     """
 
     category: str
@@ -48,13 +50,37 @@ def red_flags(text: str, language: str | None = None) -> tuple[RedFlag, ...]:
     Raises:
         MulmedError: there are no phrases for ``language``.
     """
+    row, context = _read(text, language)
+    flags = _by_rules(row, context) if context else {}
+    flags = _weighed(row, context, flags, language)
+    return tuple(flag for flag, _ in sorted(flags.values(), key=lambda pair: (pair[1], pair[0].category)))
+
+
+#: How sure the classifier must be to call a danger clear, and below what it overrules the rules. Kinds of which nothing
+#: may be missed: no rule is overruled, and the classifier's flag stands beside others.
+CLEAR, DOUBT = 0.95, 0.45
+_ALWAYS = ("suicide", "violence", "infant_fever")
+#: What is not of a language.
+_OTHER = {"en": re.compile("[\u2e80-\U0010ffff]"), "zh": re.compile("[a-z]")}
+
+
+def flags_by_rules(text: str) -> tuple[RedFlag, ...]:
+    """What the rules alone would raise: for measurements."""
+    row, context = _read(text, None)
+    return tuple(flag for flag, _ in _by_rules(row, context).values()) if context else ()
+
+
+def _read(text: str, language: str | None) -> tuple[Words, Context | None]:
+    """A message's row of words, and the phrases in it if there are any."""
     known = lexicon(language)
     row = words(text)
     found = [*known.find(row.text), *_misspelled(row.text, known)]
     found += measures(row.text, [(start, end) for start, end, concept in found if concept == "unit"])
-    if not found:
-        return ()
-    context = Context(row.text, found)
+    return row, Context(row.text, found) if found else None
+
+
+def _by_rules(row: Words, context: Context) -> dict[str, tuple[RedFlag, int]]:
+    """The flags that rules raise, by kind, and where in the row of words each begins."""
     flags: dict[str, tuple[RedFlag, int]] = {}
     known_rules, by_concept = rules(), rules_by_concept()
     numbers = {number for concept in context.concepts for number in by_concept.get(concept, ())}
@@ -62,11 +88,75 @@ def red_flags(text: str, language: str | None = None) -> tuple[RedFlag, ...]:
         if rule.kind in flags and (rule.possible or flags[rule.kind][0].certainty == "clear"):
             continue
         if match := _matches(rule, context):
-            start, end = row.source(min(h.start for h in match), max(h.end for h in match))
+            begins = min(h.start for h in match)
+            start, end = row.source(begins, max(h.end for h in match))
             certainty: Certainty = "possible" if rule.possible else "clear"
             reason = "+".join(h.concept for h in match)
-            flags[rule.kind] = RedFlag(rule.kind, start, end, certainty, reason), start
-    return tuple(flag for flag, _ in sorted(flags.values(), key=lambda pair: (pair[1], pair[0].category)))
+            flags[rule.kind] = RedFlag(rule.kind, start, end, certainty, reason), begins
+    return flags
+
+
+def _plain(row: Words, context: Context | None) -> str:
+    """A message's words without what it says is not so, which the classifier would take for said, and without instructions."""
+    if context is None:
+        return row.text
+    signs = rules_by_concept()
+    letters = list(row.text)
+    telling = set()  # clauses with a sign
+    for concept in context.concepts:
+        if concept in signs:
+            for hit in context.hits(concept):
+                telling.add(hit.clause)
+                if "negated" in hit.why_not:
+                    for place in range(hit.start, hit.end):
+                        if letters[place] != " ":
+                            letters[place] = "_"
+    for hit in context.hits("instruction"):
+        if hit.clause not in telling:
+            telling.add(hit.clause)
+            start, end = context.clause(hit)
+            letters[start:end] = " " * (end - start)
+    return "".join(letters)
+
+
+def _weighed(
+    row: Words, context: Context | None, flags: dict[str, tuple[RedFlag, int]], language: str | None
+) -> dict[str, tuple[RedFlag, int]]:
+    """The flags after the classifier has read the message: some of the rules' taken back, or one of its own."""
+    plain = _plain(row, context)
+    if language:
+        plain = _OTHER[language].sub(" ", plain)
+    if not plain.strip(" .,"):
+        return flags
+    concepts = context.concepts if context else ()
+    told = context is not None and context.told  # a part of a text to be summarised is not the writer's own
+    read = classifier.verdict(plain, marks(context, flags) if context else [], whole_only=told)
+    if read.sure < DOUBT:
+        flags = {kind: flag for kind, flag in flags.items() if kind in _ALWAYS}
+    pet = "animal" in concepts and "person" not in concepts
+    if not read.raised or (pet and read.sure < CLEAR):
+        return flags
+    if flags and (read.kind in flags or read.kind not in _ALWAYS):
+        return flags
+    start, end = row.source(read.start, read.end)
+    certainty: Certainty = "clear" if read.sure >= CLEAR else "possible"
+    return flags | {read.kind: (RedFlag(read.kind, start, end, certainty, "classifier"), read.start)}
+
+
+def marks(context: Context, flags: dict[str, tuple[RedFlag, int]]) -> list[tuple[int, str]]:
+    """What the rules found, for the classifier: concepts, why they do not count where they do not, and flags."""
+    found: list[tuple[int, str]] = []
+    for concept in context.concepts:
+        otherwise = f"{concept} not"
+        for start, _, _, _, _, why_not in context.hits(concept):
+            if why_not:
+                found.append((start, otherwise))
+                found += [(start, f"why {reason}") for reason in why_not]
+            else:
+                found.append((start, concept))
+    for kind, (flag, begins) in flags.items():
+        found += [(begins, f"flag {kind}"), (begins, f"flag {flag.certainty}")]
+    return found
 
 
 def _matches(rule: Rule, context: Context) -> tuple[Hit, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,17 @@ from mulmed.base import prepare_base
 from mulmed.base.embedded import EMBEDDED
 from mulmed.errors import MulmedError
 from mulmed.pipeline import Progress, Stage
-from mulmed.stages.common import RECORDS, VERSIONS, parent_of
+from mulmed.recipe import Decoding
+from mulmed.stages.common import RECORDS, VERSIONS, languages_of, parent_of
 
 if TYPE_CHECKING:
+    from mulmed.corpus.record import Record
     from mulmed.generation.answers import Question
     from mulmed.generation.engine import Engine
     from mulmed.stages.run import Run
+
+    #: Writes the answers to the test records among these, at most so many a task and language, into a folder.
+    Answerer = Callable[[Sequence[Record], int | None, Decoding, Path, Progress], None]
 
 ANSWERS, AGREEMENT, RUN = "answers.jsonl", "agreement.json", "run.json"
 _GGUF = "model.gguf"
@@ -30,9 +35,37 @@ _QUEUE = 4
 def generate_stage(run: Run, model: str) -> Stage:
     """The base, or a step's model, and the test questions -> its answers."""
     generation = run.recipe.generation
-    precision = generation.gguf or "f16"
-    names = {"transformers": "transformers", "llamacpp": f"llama.cpp, {precision}", "vllm": "vLLM"}
-    engine = names[generation.engine]
+    answer = answerer(run, model)
+
+    def make(out: Path, progress: Progress) -> None:
+        answer(run.records(), generation.questions, generation.decoding, out, progress)
+
+    return Stage(
+        name=f"generate-{model}",
+        title=f"answer the test questions with {model}",
+        version=VERSIONS["generate"],
+        parents={"corpus": (RECORDS,), **parent_of(model)},
+        config={
+            "decoding": generation.decoding.model_dump(mode="json"),
+            "questions": generation.questions,
+            "batch": generation.batch,
+            "engine": _engine_name(run),
+            "template": run.template.sha256,
+            "base": run.base.content,
+        },
+        make=make,
+        volatile=(RUN,),
+    )
+
+
+def answerer(run: Run, model: str) -> Answerer:
+    """How the base, or a step's model, answers.
+
+    Raises:
+        MulmedError: the recipe's engine cannot run it.
+    """
+    generation = run.recipe.generation
+    engine = _engine_name(run)
     if generation.engine == "llamacpp" and run.base.name not in EMBEDDED:
         raise MulmedError(
             f"llama.cpp reads a GGUF file, and there is none of the base {run.base.label}.",
@@ -48,7 +81,9 @@ def generate_stage(run: Run, model: str) -> Stage:
             remedy="Let transformers answer, or leave `vocabulary` out.",
         )
 
-    def make(out: Path, progress: Progress) -> None:
+    def answer(
+        records: Sequence[Record], limit: int | None, decoding: Decoding, out: Path, progress: Progress
+    ) -> None:
         from mulmed.generation.answers import Answering, check_template, choose_questions, write_answers
         from mulmed.generation.engine import TransformersEngine
 
@@ -59,15 +94,15 @@ def generate_stage(run: Run, model: str) -> Stage:
             prepare_base(run.base, run.tell)
         else:
             check_template(folder, renderer)
-        questions = choose_questions(run.records(), generation.questions, renderer)
+        questions = choose_questions(records, limit, renderer)
 
         def load() -> Engine:
             if generation.engine == "transformers":
                 return TransformersEngine(folder, renderer.eos_id)
-            return _other_engine(run, folder, renderer.eos_id, questions, engine, out, progress)
+            return _other_engine(run, folder, renderer.eos_id, questions, decoding, engine, out, progress)
 
         write_answers(
-            Answering(model, _content(run, model), engine, generation.decoding, context_of(folder)),
+            Answering(model, _content(run, model), engine, decoding, context_of(folder)),
             questions,
             load,
             renderer,
@@ -77,22 +112,14 @@ def generate_stage(run: Run, model: str) -> Stage:
         )
         (out / _GGUF).unlink(missing_ok=True)
 
-    return Stage(
-        name=f"generate-{model}",
-        title=f"answer the test questions with {model}",
-        version=VERSIONS["generate"],
-        parents={"corpus": (RECORDS,), **parent_of(model)},
-        config={
-            "decoding": generation.decoding.model_dump(mode="json"),
-            "questions": generation.questions,
-            "batch": generation.batch,
-            "engine": engine,
-            "template": run.template.sha256,
-            "base": run.base.content,
-        },
-        make=make,
-        volatile=(RUN,),
-    )
+    return answer
+
+
+def _engine_name(run: Run) -> str:
+    generation = run.recipe.generation
+    precision = generation.gguf or "f16"
+    names = {"transformers": "transformers", "llamacpp": f"llama.cpp, {precision}", "vllm": "vLLM"}
+    return names[generation.engine]
 
 
 def _other_engine(
@@ -100,6 +127,7 @@ def _other_engine(
     folder: Path,
     eos: int,
     questions: Sequence[Question],
+    decoding: Decoding,
     name: str,
     out: Path,
     progress: Progress,
@@ -113,7 +141,7 @@ def _other_engine(
 
     generation = run.recipe.generation
     limit = context_of(folder) or 10**9
-    room = generation.decoding.max_new_tokens
+    room = decoding.max_new_tokens
     prompts = [q.prompt for q in questions if len(q.prompt) + room <= limit]
     context = max(map(len, prompts)) + room
     engine: Engine
@@ -125,7 +153,7 @@ def _other_engine(
             write_weights(folder, EMBEDDED[run.base.name], eos, out / _GGUF, generation.gguf or "f16")
         engine = LlamaCppEngine(out / _GGUF, eos, slots=generation.batch, context=context)
     progress("comparing with transformers", 0, len(questions))
-    check_engine(name, lambda: TransformersEngine(folder, eos), engine, prompts, generation.decoding, out)
+    check_engine(name, lambda: TransformersEngine(folder, eos), engine, prompts, decoding, out)
     return engine
 
 
@@ -175,6 +203,7 @@ def evaluate_stage(run: Run) -> Stage:
             "encoder": run.encoder and run.encoder.content,
             "models": list(models),
             "seed": run.recipe.seed,
+            **languages_of(run.recipe),
         },
         make=make,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,13 @@ from mulmed.base import prepare_base, resolve_base
 from mulmed.errors import MulmedError
 from mulmed.pipeline import Progress, Stage
 from mulmed.prompts.template import load_template
-from mulmed.recipe import Api, Local, Made, Published
+from mulmed.recipe import Api, Decoding, Local, Made, Published
 from mulmed.stages.answers import RUN, context_of
 from mulmed.stages.common import RECORDS, VERSIONS, load_renderer
 
 if TYPE_CHECKING:
     from mulmed.corpus.record import Record
+    from mulmed.stages.answers import Answerer
     from mulmed.stages.run import Run
 
 
@@ -24,26 +26,37 @@ def baseline_stage(run: Run, name: str) -> Stage:
     Raises:
         MulmedError: its model, adapter or file is not there, or may not be used.
     """
-    baseline = run.recipe.generation.baselines[name]
-    if isinstance(baseline, Local):
-        return _local(run, name, baseline)
-    if isinstance(baseline, Api):
-        return _api(run, name, baseline)
+    generation = run.recipe.generation
+    baseline = generation.baselines[name]
+    if isinstance(baseline, Local | Api):
+        told, answer = baseline_answerer(run, name, baseline)
+
+        def make(out: Path, progress: Progress) -> None:
+            answer(run.records(), generation.questions, generation.decoding, out, progress)
+
+        return _stage(run, name, told | {"decoding": generation.decoding.model_dump(mode="json")}, make)
     return _made(run, name, baseline) if isinstance(baseline, Made) else _published(run, name, baseline)
 
 
-def _local(run: Run, name: str, baseline: Local) -> Stage:
+def baseline_answerer(run: Run, name: str, baseline: Local | Api) -> tuple[dict[str, Any], Answerer]:
+    """What decides a baseline's answers besides the questions and the decoding, and how it answers."""
+    return _local(run, name, baseline) if isinstance(baseline, Local) else _api(run, name, baseline)
+
+
+def _local(run: Run, name: str, baseline: Local) -> tuple[dict[str, Any], Answerer]:
     from mulmed.generation.adapter import check_adapter
 
     key = f"generation.baselines.{name}"
-    generation = run.recipe.generation
+    batch = run.recipe.generation.batch
     found = resolve_base(baseline.model, baseline.revision, run.hashes, tell=run.tell, key=f"{key}.model")
     adapter = Path(baseline.adapter).expanduser() if baseline.adapter else None
     parts = check_adapter(adapter, f"{key}.adapter") if adapter else ()
     content = {"model": found.content, "adapter": [run.hashes(part) for part in parts]}
-    template = load_template(baseline.template)
+    template = load_template(baseline.template, run.recipe.languages)
 
-    def make(out: Path, progress: Progress) -> None:
+    def answer(
+        records: Sequence[Record], limit: int | None, decoding: Decoding, out: Path, progress: Progress
+    ) -> None:
         from mulmed.artifact import hash_json
         from mulmed.generation.answers import Answering, choose_questions, write_answers
         from mulmed.generation.engine import TransformersEngine
@@ -51,34 +64,33 @@ def _local(run: Run, name: str, baseline: Local) -> Stage:
         prepare_base(found, run.tell)
         renderer = load_renderer(found.folder, template)
         write_answers(
-            Answering(
-                name, hash_json(content), "transformers", generation.decoding, context_of(found.folder)
-            ),
-            choose_questions(run.records(), generation.questions, renderer),
+            Answering(name, hash_json(content), "transformers", decoding, context_of(found.folder)),
+            choose_questions(records, limit, renderer),
             lambda: TransformersEngine(found.folder, renderer.eos_id, adapter),
             renderer,
-            generation.batch,
+            batch,
             out,
             progress=progress,
         )
 
-    told = {"template": template.sha256, "content": content, "batch": generation.batch}
-    return _stage(run, name, told | _decoding(run), make)
+    return {"template": template.sha256, "content": content, "batch": batch}, answer
 
 
-def _api(run: Run, name: str, baseline: Api) -> Stage:
-    template = load_template(baseline.template)
+def _api(run: Run, name: str, baseline: Api) -> tuple[dict[str, Any], Answerer]:
+    template = load_template(baseline.template, run.recipe.languages)
 
-    def make(out: Path, progress: Progress) -> None:
+    def answer(
+        records: Sequence[Record], limit: int | None, decoding: Decoding, out: Path, progress: Progress
+    ) -> None:
+        from mulmed.generation.answers import choose_records
         from mulmed.generation.api import write_api_answers
 
         write_api_answers(
-            name, _records(run), baseline, template, run.recipe.generation.decoding, out, progress=progress
+            name, choose_records(records, limit), baseline, template, decoding, out, progress=progress
         )
 
     # How fast and how dear it may be changes nothing in what it says.
-    told = {"api": baseline.api, "model": baseline.model, "template": template.sha256}
-    return _stage(run, name, told | _decoding(run), make)
+    return {"api": baseline.api, "model": baseline.model, "template": template.sha256}, answer
 
 
 def _published(run: Run, name: str, baseline: Published) -> Stage:
@@ -119,10 +131,6 @@ def _records(run: Run) -> list[Record]:
     from mulmed.generation.answers import choose_records
 
     return choose_records(run.records(), run.recipe.generation.questions)
-
-
-def _decoding(run: Run) -> dict[str, Any]:
-    return {"decoding": run.recipe.generation.decoding.model_dump(mode="json")}
 
 
 def _stage(run: Run, name: str, config: dict[str, Any], make: Any, title: str = "") -> Stage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mulmed.errors import MulmedError
 from mulmed.prompts.template import Template
@@ -17,12 +17,18 @@ RECORDS = "records.parquet"
 #: What the corpus stage learned for the tokenizer, and what it is worth.
 VOCABULARY = "vocabulary.json"
 #: Raised where a stage's results change: artifacts of an earlier number are made again.
-VERSIONS = {"corpus": 7, "vocabulary": 1, "train": 5, "merge": 2, "generate": 2, "evaluate": 4, "report": 6}
+VERSIONS = {"corpus": 8, "vocabulary": 1, "train": 6, "merge": 2, "generate": 3, "evaluate": 5, "report": 11}
 
 
 def parent_of(model: str) -> Mapping[str, tuple[str, ...]]:
     """The stage that makes a model, as a stage's parent; none for the base."""
     return {} if model == "base" else {f"merge-{model}": ()}
+
+
+def languages_of(recipe: Recipe) -> dict[str, Any]:
+    """What of a stage's config the languages are that files have added; nothing where there are none."""
+    added = [language.model_dump(mode="json") for language in recipe.languages]
+    return {"languages": added} if added else {}
 
 
 def trained_from(model: str, recipe: Recipe) -> Mapping[str, tuple[str, ...]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mulmed.pipeline import Progress, Stage
-from mulmed.stages.common import VERSIONS
+from mulmed.recipe.language import BUILT_IN
+from mulmed.stages.common import VERSIONS, languages_of
 from mulmed.stages.vocabulary import learn
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def corpus_stage(run: Run) -> Stage:
         from mulmed.prompts.counting import TokenCounter
 
         languages = {source.language for source in recipe.corpus.sources.values()}
+        if any(s.columns is not None and s.columns.language for s in recipe.corpus.sources.values()):
+            languages |= {*BUILT_IN, *(language.code for language in recipe.languages)}
         known = [
             (task, language)
             for task in TASKS
@@ -79,6 +82,7 @@ def corpus_stage(run: Run) -> Stage:
             "base": run.base.content,
             "inputs": inputs,
             **({} if recipe.vocabulary is None else {"vocabulary": recipe.vocabulary.model_dump()}),
+            **languages_of(recipe),
         },
         make=make,
     )

@@ -35,6 +35,8 @@ def report_stage(run: Run) -> Stage:
 
     def make(out: Path, progress: Progress) -> None:
         from mulmed.report.build import ReportInputs, build_report
+        from mulmed.report.hub import write_cards
+        from mulmed.review.results import read_results
 
         progress("drawing", 0, 1)
         folder = run.pipeline.folder
@@ -57,6 +59,9 @@ def report_stage(run: Run) -> Stage:
                 versions=versions(),
                 review=review,
             ),
+        )
+        write_cards(
+            run.root, steps, out, recipe.name, read_results(review, "report.review") if review else None
         )
         progress("drawn", 1, 1)
 
@@ -102,7 +107,9 @@ def _shown(recipe: Recipe, base: Base) -> dict[str, Any]:
         exclude={
             "data": True,
             "output": True,
+            **({} if recipe.languages else {"languages": True}),
             "tracker": True,
+            "workers": True,
             "corpus": {"key", "executor"},
             "report": {"review"},
         },

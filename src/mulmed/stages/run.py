@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mulmed.artifact import FileHashes
 from mulmed.base import Base, prepare_base, resolve_base
-from mulmed.pipeline import Pipeline, Stage
+from mulmed.pipeline import Pipeline, Progress, Stage
 from mulmed.prompts.template import load_template
-from mulmed.recipe import Recipe
+from mulmed.recipe import Made, Published, Recipe
+from mulmed.recipe.language import using
 from mulmed.stages.answers import evaluate_stage, generate_stage
 from mulmed.stages.baselines import baseline_stage
 from mulmed.stages.common import RECORDS, load_renderer
@@ -39,7 +41,7 @@ class Run:
     def __init__(self, recipe: Recipe, tell: Callable[[str], None]) -> None:
         self.recipe = recipe
         self.root = Path(recipe.output or Path("runs") / recipe.name)
-        self.template = load_template(recipe.template)
+        self.template = load_template(recipe.template, recipe.languages)
         self.tell = tell
         self.hashes = FileHashes(self.root / ".hashes.json")
         self.base: Base = resolve_base(recipe.base, recipe.base_revision, self.hashes, tell=tell)
@@ -100,12 +102,21 @@ class Run:
 
     def _stages(self) -> list[Stage]:
         stages = [corpus_stage(self)]
+        baselines = self.recipe.generation.baselines
+        # Answers that lie ready come first: what is missing there is told before hours of training.
+        ready = [m for m in self.recipe.models if isinstance(baselines.get(m), Made | Published)]
+        stages += [baseline_stage(self, model) for model in ready]
         if self.recipe.vocabulary is not None:
             stages.append(vocabulary_stage(self))
         for name, step in self.recipe.steps.items():
             stages += [train_stage(self, name, step), merge_stage(self, name, step)]
         for model in self.recipe.models:
-            rival = model in self.recipe.generation.baselines
-            stages.append(baseline_stage(self, model) if rival else generate_stage(self, model))
+            if model not in ready:
+                answering = baseline_stage if model in baselines else generate_stage
+                stages.append(answering(self, model))
         stages += [evaluate_stage(self), report_stage(self)]
-        return stages
+        return [replace(stage, make=functools.partial(self._in_languages, stage.make)) for stage in stages]
+
+    def _in_languages(self, make: Callable[[Path, Progress], None], out: Path, progress: Progress) -> None:
+        with using(self.recipe.languages):
+            make(out, progress)

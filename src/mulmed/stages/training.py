@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mulmed.artifact import write_json
 from mulmed.pipeline import Progress, Stage
 from mulmed.recipe import Step
-from mulmed.stages.common import RECORDS, VERSIONS, trained_from
+from mulmed.stages.common import RECORDS, VERSIONS, languages_of, trained_from
 from mulmed.stages.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
     def make(out: Path, progress: Progress) -> None:
         from mulmed.prompts.inspect import check_examples, target_shares
         from mulmed.stages.trackers import tracking
+        from mulmed.training.job import Job
+        from mulmed.training.launch import FOLDER, train_together
         from mulmed.training.loop import train
 
+        shutil.rmtree(out / FOLDER, ignore_errors=True)  # left by processes that were killed
         vocabulary = read_vocabulary(run)
         examples = run.examples(name, "train")
         validation = run.examples(name, "validation")
@@ -50,17 +54,25 @@ def train_stage(run: Run, name: str, step: Step) -> Stage:
         facts = {"step": name, "base": base_name, "cutoff": recipe.cutoff, "seed": recipe.seed}
         facts |= step.model_dump(mode="json")
         with tracking(recipe.tracker, recipe.name, name, run.root / "tracking", facts, run.tell) as track:
+            base = run.parent_folder(step.parent)
+            new_tokens = None if vocabulary is None else vocabulary.ids
+            if recipe.workers is not None:
+                shard = recipe.workers.shard
+                job = Job(base, examples, validation, step, out, recipe.seed, base_name, new_tokens, shard)
+                train_together(job, recipe.workers, progress=progress, track=track, tell=run.tell)
+                return
             train(
-                run.parent_folder(step.parent),
+                base,
                 examples,
                 validation,
                 step,
                 out,
                 seed=recipe.seed,
                 base_name=base_name,
-                new_tokens=None if vocabulary is None else vocabulary.ids,
+                new_tokens=new_tokens,
                 progress=progress,
                 track=track,
+                tell=run.tell,
             )
 
     return Stage(
@@ -106,6 +118,6 @@ def merge_stage(run: Run, name: str, step: Step) -> Stage:
         title=f"merge {name} and prove it",
         version=VERSIONS["merge"],
         parents={"corpus": (RECORDS,), f"train-{name}": ADAPTER, **trained_from(step.parent, run.recipe)},
-        config={"template": run.template.sha256, "base": run.base.content},
+        config={"template": run.template.sha256, "base": run.base.content, **languages_of(run.recipe)},
         make=make,
     )

@@ -1,4 +1,4 @@
-"""Checkpoints of a LoRA run: adapter, optimizer moments, step and best adapter, whole or absent."""
+"""Checkpoints of a LoRA run: adapter, optimizer moments, step, loss scale and best adapter, whole or absent."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from mulmed.training.scaling import LossScale
 
 FOLDER = "checkpoint"
 _LAST = "last.safetensors"
@@ -45,12 +47,16 @@ class State:
         parameters: what is trained, by name.
         optimizer: AdamW over these parameters.
         step: optimizer steps done.
+        updates: of them, those that changed the parameters: all but where float16 overflowed.
+        scale: of the loss in float16, None in other precisions.
         best: kept where the run may stop early.
     """
 
     parameters: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     step: int = 0
+    updates: int = 0
+    scale: LossScale | None = None
     best: Best | None = None
 
     def is_finite(self) -> bool:
@@ -80,10 +86,13 @@ def save_checkpoint(folder: Path, state: State) -> None:
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in state.parameters.items():
         tensors[f"parameter.{name}"] = parameter.detach().cpu().contiguous()
-        moments = state.optimizer.state[parameter]
-        tensors[f"exp_avg.{name}"] = moments["exp_avg"].cpu().contiguous()
-        tensors[f"exp_avg_sq.{name}"] = moments["exp_avg_sq"].cpu().contiguous()
-    metadata = {"step": json.dumps(state.step)}
+        moments = state.optimizer.state.get(parameter)
+        for kind in ("exp_avg", "exp_avg_sq"):  # they begin with the first update, as zeros
+            moment = torch.zeros_like(parameter) if moments is None else moments[kind]
+            tensors[f"{kind}.{name}"] = moment.detach().cpu().contiguous()
+    metadata = {"step": json.dumps(state.step), "updates": json.dumps(state.updates)}
+    if state.scale is not None:
+        metadata["scale"] = json.dumps(asdict(state.scale))
     if (best := state.best) is not None:
         tensors |= {f"best.{name}": tensor for name, tensor in best.tensors.items()}
         metadata["best"] = json.dumps({"step": best.step, "loss": best.loss, "waited": best.waited})
@@ -108,10 +117,14 @@ def load_checkpoint(folder: Path, state: State) -> None:
     with safe_open(path, framework="pt") as file, torch.no_grad():
         metadata = file.metadata()
         state.step = int(json.loads(metadata["step"]))
+        state.updates = int(json.loads(metadata["updates"]))
+        if state.scale is not None and "scale" in metadata:
+            state.scale = LossScale(**json.loads(metadata["scale"]))
+        fused = state.optimizer.defaults["fused"]
         for name, parameter in state.parameters.items():
             parameter.copy_(file.get_tensor(f"parameter.{name}"))
             state.optimizer.state[parameter] = {
-                "step": torch.tensor(float(state.step)),
+                "step": torch.tensor(float(state.updates), device=parameter.device if fused else None),
                 "exp_avg": file.get_tensor(f"exp_avg.{name}").to(parameter.device),
                 "exp_avg_sq": file.get_tensor(f"exp_avg_sq.{name}").to(parameter.device),
             }

@@ -27,11 +27,10 @@ from mulmed.training.checkpoint import (
     snapshot,
 )
 from mulmed.training.failure import not_finite
-from mulmed.training.fused import fuse_norms
-from mulmed.training.int8 import quantize_base
+from mulmed.training.flops import utilization
 from mulmed.training.log import LOG, append_row, cut_log, validation_at
-from mulmed.training.lora import add_adapters, save_adapter, trainable
-from mulmed.training.loss import packs_of, validation_loss
+from mulmed.training.lora import save_adapter, trainable
+from mulmed.training.loss import validation_loss
 from mulmed.training.mixing import (
     count_drawn,
     groups_of,
@@ -39,21 +38,26 @@ from mulmed.training.mixing import (
     shares_document,
     target_shares,
 )
-from mulmed.training.model import choose_device, keep_freed_memory, load_model, use_packed_loss
+from mulmed.training.model import choose_device, keep_freed_memory
 from mulmed.training.packing import epoch_order, steps_per_epoch, total_steps
-from mulmed.training.rows import add_token_rows
+from mulmed.training.prepare import prepare
+from mulmed.training.scaling import LEAST, LossScale
 from mulmed.training.seal import seal, weights_hash
 from mulmed.training.step import accumulate, learning_rate_factor, seed_step, update
+from mulmed.training.team import ALONE, Team
 from mulmed.training.threads import accumulate_side_by_side, side_by_side
 
 RUN = "run.json"
 OUTCOME = "outcome.json"
+#: Where steps are slow a checkpoint comes sooner than after ``checkpoint_every`` of them: no more than this is lost.
+CHECKPOINT_SECONDS = 120.0
 #: (label, done, total)
 Progress = Callable[[str, int, int], None]
 
 
-def _untracked(row: Mapping[str, Any]) -> None:
-    del row
+def unheard(what: object) -> None:
+    """For who does not want to know."""
+    del what
 
 
 def better(best: Best | None, step: int, loss: float, parameters: Mapping[str, torch.nn.Parameter]) -> Best:
@@ -74,7 +78,9 @@ def train(
     base_name: str,
     new_tokens: range | None = None,
     progress: Progress,
-    track: Callable[[Mapping[str, Any]], None] = _untracked,
+    track: Callable[[Mapping[str, Any]], None] = unheard,
+    tell: Callable[[str], None] = unheard,
+    team: Team = ALONE,
 ) -> None:
     """Fine-tune a LoRA adapter on ``examples``; write it, its log, outcome and the machine's facts to ``out``.
 
@@ -97,18 +103,22 @@ def train(
         progress: receives what was done and how much there is.
         track: receives every row of the log (when a run goes on, those already written come first), and at
             the end one with the step that was kept and the realised shares.
+        tell: receives a line on where and how it computes.
+        team: of the processes that train together, all with the same arguments but ``out``.
 
     Raises:
         MulmedError: the model's architecture cannot be packed, a target layer does not exist, the shares
-            asked for cannot be met, ``patience`` has nothing to be measured on, or a loss or gradient is
-            no longer finite (the batch's records are named, and a checkpoint is left).
+            asked for cannot be met, ``patience`` or ``validate_every`` has nothing to be measured on, or a loss or gradient is
+            no longer finite (the batch's records are named, and a checkpoint is left). A gradient in float16 gets
+            the chance of a smaller scale first: the update is left out, as ``torch.amp.GradScaler`` does it.
     """
-    if settings.patience is not None and not validation:
-        raise MulmedError(
-            "There is no validation example to stop early on.",
-            where="patience",
-            remedy="Give a source of this step a validation share, or leave patience out.",
-        )
+    for key in ("patience", "validate_every"):
+        if getattr(settings, key) is not None and not validation:
+            raise MulmedError(
+                "There is no validation example to measure on.",
+                where=key,
+                remedy=f"Give a source of this step a validation share, or leave {key} out.",
+            )
 
     members = groups_of(examples)
     shares = None
@@ -122,22 +132,26 @@ def train(
         return mixed_order(members, shares, epoch, seed)
 
     keep_freed_memory()
-    placement = choose_device(settings.precision)
-    model = load_model(base, placement)
+    placement = choose_device(settings.precision, team.gpu)
+    prepared = prepare(base, examples[:2], settings, placement, seed=seed, new_tokens=new_tokens, team=team)
+    model = prepared.model
+    facts = {
+        "device": placement.name,
+        "precision": str(placement.dtype).removeprefix("torch."),
+        "precision_reason": placement.reason,
+        "attention": prepared.attention,
+        "compiled": prepared.uncompiled is None,
+    }
+    tell(f"{placement.name}: {facts['precision']}, for {placement.reason}; {prepared.blocks}.")
     base_hash = weights_hash(base)
-    use_packed_loss(model, examples[:2])
-    fuse_norms(model)
-    add_adapters(model, settings.lora, seed)
-    if settings.base_precision == "int8":
-        quantize_base(model)
-    if new_tokens is not None:
-        add_token_rows(model, new_tokens)
-    model.train()
     parameters = trainable(model)
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameters.values(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=placement.device.type == "cuda" or None,
     )
-    state = State(parameters, optimizer)
+    state = State(parameters, optimizer, scale=LossScale() if placement.dtype == torch.float16 else None)
     steps = total_steps(len(examples), settings.batch, settings.epochs)
     per_epoch = steps_per_epoch(len(examples), settings.batch)
     validate_every = settings.validate_every or max(1, -(-steps // 5))
@@ -145,7 +159,7 @@ def train(
     first = state.step
     for row in cut_log(out / LOG, first):
         track(row)
-    started = time.monotonic()
+    started = saved = time.monotonic()
     tokens_done = 0
     last_validation = ""
 
@@ -155,7 +169,7 @@ def train(
 
     def validate(batch: Sequence[Example]) -> None:
         nonlocal last_validation
-        losses = validation_loss(model, validation, settings.micro_batch_tokens)
+        losses = validation_loss(model, validation, settings.micro_batch_tokens, team)
         loss = losses["validation_loss"]
         if not math.isfinite(loss):
             raise not_finite("validation loss", state.step, steps, batch, out, state)
@@ -166,24 +180,38 @@ def train(
 
     if first == 0 and validation:
         validate([])
-    together = side_by_side(placement.device, settings.micro_batch_tokens)
+    # A base in parts is put together for one pack at a time.
+    together = 1 if team.shard else side_by_side(placement.device, settings.micro_batch_tokens)
     for step in range(first, steps):
-        seed_step(seed, step)
+        seed_step(seed, step, team.rank)
         epoch, inside = divmod(step, per_epoch)
         batch = [examples[i] for i in order(epoch)[inside * settings.batch : (inside + 1) * settings.batch]]
-        packs = packs_of(batch, settings.micro_batch_tokens, together)
-        targets = sum(len(p.targets) for p in packs)
+        packs = team.share(batch, settings.micro_batch_tokens, together)
+        targets = sum(e.targets for e in batch)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup)
-        loss = (
-            accumulate_side_by_side(model, packs, targets, together)
+        scale = state.scale.value if state.scale else 1.0
+        part = (
+            accumulate_side_by_side(model, packs, targets, together, scale)
             if together > 1
-            else accumulate(model, packs, targets)
-        ).item()
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.max_grad_norm).item()
-        for what, value in (("loss", loss), ("gradient", norm)):
-            if not math.isfinite(value):
-                raise not_finite(what, step + 1, steps, batch, out, state)
-        update(optimizer, rate)
+            else accumulate(model, packs, targets, scale)
+        )
+        team.sum_gradients(parameters.values())
+        length = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.max_grad_norm)
+        # Here alone, once an optimizer step, the device is waited for.
+        loss, norm = torch.stack((team.total(part), length.double())).tolist()
+        if not math.isfinite(loss):
+            raise not_finite("loss", step + 1, steps, batch, out, state)
+        sound = math.isfinite(norm)
+        if sound:
+            update(optimizer, rate)
+            state.updates += 1
+        # In float16 the scale may have been too large, and can fall; but no run ends without any update.
+        elif scale <= LEAST or (step + 1 == steps and not state.updates):
+            raise not_finite("gradient", step + 1, steps, batch, out, state)
+        else:
+            optimizer.zero_grad(set_to_none=True)
+        if state.scale:
+            state.scale.adapt(sound)
         state.step = step + 1
         tokens = sum(len(e.ids) for e in batch)
         tokens_done += tokens
@@ -192,19 +220,22 @@ def train(
             "epoch": round(state.step / per_epoch, 4),
             "loss": round(loss, 6),
             "learning_rate": rate,
-            "grad_norm": round(norm, 6),
+            "grad_norm": round(norm, 6) if sound else None,
             "target_tokens": targets,
             "tokens": tokens,
         }
-        write(row)
+        write(row | ({"loss_scale": scale} if state.scale else {}))
         if validation and (state.step % validate_every == 0 or state.step == steps):
             validate(batch)
         speed = tokens_done / (time.monotonic() - started)
         progress(f"loss {loss:.3f}{last_validation}, {speed:.0f} tokens/s", state.step, steps)
         if settings.patience is not None and state.best and state.best.waited >= settings.patience:
             break
-        if state.step % settings.checkpoint_every == 0 and state.step < steps:
+        # Several processes would have to agree on the time.
+        late = team.size == 1 and time.monotonic() - saved > CHECKPOINT_SECONDS
+        if (late or state.step % settings.checkpoint_every == 0) and state.step < steps:
             save_checkpoint(out, state)
+            saved = time.monotonic()
     kept = state.step
     if state.best is not None:
         kept = state.best.step
@@ -223,15 +254,18 @@ def train(
     save_adapter(model, settings.lora, base_name, out)
     seal(out, base_hash)
     seconds = time.monotonic() - started
+    speed = tokens_done / seconds if seconds else 0.0
     write_json(
         out / RUN,
         {
-            "device": placement.name,
-            "precision": str(placement.dtype).removeprefix("torch."),
+            **facts,
+            "processes": team.size,
             "steps": state.step - first,
             "resumed_at": first,
+            "skipped_steps": state.step - state.updates,
             "seconds": round(seconds, 1),
-            "tokens_per_second": round(tokens_done / seconds, 1) if seconds else 0,
+            "tokens_per_second": round(speed, 1),
+            **utilization(prepared.weights, speed, placement.name, placement.dtype.itemsize == 2),
         },
     )
     remove_checkpoint(out)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from mulmed.artifact import write_json
 from mulmed.errors import MulmedError
 from mulmed.recipe import Lora
-from mulmed.training.fused import dropout_mask, fused_lora
+from mulmed.training.fused import dropped_elements, fused_lora, without
 from mulmed.training.rows import add_token_rows, token_rows
 
 WEIGHTS = "adapter_model.safetensors"
@@ -55,6 +55,7 @@ class LoraLinear(torch.nn.Module):
         if (
             type(self.base) is not torch.nn.Linear
             or x.dtype != self.lora_A.dtype
+            or x.is_cuda
             or self.base.bias is not None
         ):
             return self.plain(x, dropout)
@@ -67,7 +68,9 @@ class LoraLinear(torch.nn.Module):
     def plain(self, x: torch.Tensor, dropout: float) -> torch.Tensor:
         """The definition, for any base layer and precision; the fused path's twin."""
         seen = _drop(x, dropout)
-        low = F.linear(F.linear(seen.to(self.lora_A.dtype), self.lora_A), self.lora_B)
+        # On a GPU as under autocast: float32 would double what is read and written.
+        dtype = x.dtype if x.is_cuda else self.lora_A.dtype
+        low = F.linear(F.linear(seen.to(dtype), self.lora_A.to(dtype)), self.lora_B.to(dtype))
         update: torch.Tensor = low * self.scale
         unchanged: torch.Tensor = self.base(x)
         if self.lora_magnitude_vector is not None:
@@ -100,8 +103,9 @@ class LoraLinear(torch.nn.Module):
 def _drop(x: torch.Tensor, dropout: float) -> torch.Tensor:
     if not dropout:
         return x
-    keep, factor = dropout_mask(x, dropout)
-    return x * keep * factor
+    if x.is_cuda:
+        return F.dropout(x, dropout)  # fused with its neighbours where blocks are compiled
+    return without(x, dropped_elements(x.numel(), dropout)) / (1 - dropout)
 
 
 def add_adapters(model: torch.nn.Module, settings: Lora, seed: int) -> None:

@@ -8,19 +8,12 @@ from typing import Any
 import torch
 
 from mulmed.prompts import Example
+from mulmed.training.attention import attention_arguments
+from mulmed.training.feed import feed
 from mulmed.training.head import cross_entropy_sum
-from mulmed.training.packing import Pack, make_pack, pack_evenly, pack_lengths
+from mulmed.training.packing import Pack
 from mulmed.training.rows import NewTokenHead
-
-
-def packs_of(examples: Sequence[Example], capacity: int, side_by_side: int = 1) -> list[Pack]:
-    """The examples packed into rows; those computed side by side have at most ``capacity`` tokens together."""
-    lengths = [len(e.ids) for e in examples]
-    if side_by_side == 1:
-        groups = pack_lengths(lengths, capacity)
-    else:
-        groups = pack_evenly(lengths, capacity // side_by_side, side_by_side)
-    return [make_pack([examples[i].ids for i in g], [examples[i].mask for i in g]) for g in groups]
+from mulmed.training.team import ALONE, Team
 
 
 def pack_loss(model: Any, pack: Pack) -> torch.Tensor:
@@ -30,7 +23,7 @@ def pack_loss(model: Any, pack: Pack) -> torch.Tensor:
         input_ids=pack.ids.to(device),
         position_ids=pack.positions.to(device),
         use_cache=False,
-        lengths=pack.lengths,
+        **attention_arguments(model, pack),
     ).last_hidden_state[0]
     head = model.get_output_embeddings()
     new = head if isinstance(head, NewTokenHead) else None
@@ -46,7 +39,9 @@ def pack_loss(model: Any, pack: Pack) -> torch.Tensor:
 
 
 @torch.no_grad()
-def validation_loss(model: Any, examples: Sequence[Example], capacity: int) -> dict[str, Any]:
+def validation_loss(
+    model: Any, examples: Sequence[Example], capacity: int, team: Team = ALONE
+) -> dict[str, Any]:
     """Mean loss in nats a target token.
 
     Returns:
@@ -57,11 +52,11 @@ def validation_loss(model: Any, examples: Sequence[Example], capacity: int) -> d
     model.eval()
     sums: dict[tuple[str, str], tuple[float, int]] = {}
     for language, task in sorted({(e.language, e.task) for e in examples}):
-        packs = packs_of([e for e in examples if (e.language, e.task) == (language, task)], capacity)
-        sums[task, language] = (
-            sum(pack_loss(model, pack).item() for pack in packs),
-            sum(len(pack.targets) for pack in packs),
-        )
+        group = [e for e in examples if (e.language, e.task) == (language, task)]
+        loss = torch.zeros((), dtype=torch.float64, device=model.device)
+        for pack in feed(team.share(group, capacity), model.device):
+            loss += pack_loss(model, pack)
+        sums[task, language] = (team.total(loss).item(), sum(e.targets for e in group))
     model.train(was_training)
 
     def mean(groups: Iterable[tuple[str, str]]) -> float:

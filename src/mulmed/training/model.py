@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import os
 import platform
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,29 +17,55 @@ import torch
 
 from mulmed.errors import MulmedError
 from mulmed.prompts import Example
-from mulmed.training.attention import use_packed_attention
+from mulmed.training.attention import Backend, use_packed_attention
 from mulmed.training.loss import pack_loss
 from mulmed.training.packing import make_pack
+
+_ASKED = "the recipe asks for it"
+#: Inputs of other kinds (first block, validation, one length, any) for which torch may compile a block anew.
+_VARIANTS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and in which precision a model runs."""
+    """Where and in which precision a model runs.
+
+    Attributes:
+        device: where.
+        dtype: precision of the base and the activations; adapters and their moments are float32.
+        name: of the device, for people.
+        reason: why in this precision.
+    """
 
     device: torch.device
     dtype: torch.dtype
     name: str
+    reason: str = ""
 
 
-def choose_device(precision: str) -> Placement:
-    """The GPU in bfloat16 when there is one, else the CPU in float32 (bfloat16 is slower on most)."""
+def choose_device(precision: str, gpu: int = 0) -> Placement:
+    """The GPU of that number when there is one, else the CPU, in the precision asked for or that suits it."""
     if torch.cuda.is_available():
-        dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        return Placement(torch.device("cuda"), dtype, torch.cuda.get_device_name())
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    return Placement(
-        torch.device("cpu"), dtype, f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    )
+        device = torch.device("cuda", gpu)
+        dtype, reason = gpu_precision(precision, torch.cuda.get_device_capability(device))
+        return Placement(device, dtype, torch.cuda.get_device_name(device), reason)
+    dtype, reason = torch.float32, "most CPUs multiply it faster than half precision"
+    if precision != "auto":
+        dtype, reason = getattr(torch, precision), _ASKED
+    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return Placement(torch.device("cpu"), dtype, name, reason)
+
+
+def gpu_precision(precision: str, capability: tuple[int, int]) -> tuple[torch.dtype, str]:
+    """The precision for an NVIDIA GPU of a compute capability, and why."""
+    if precision != "auto":
+        return getattr(torch, precision), _ASKED
+    unit = f"compute capability {capability[0]}.{capability[1]}"
+    if capability >= (8, 0):
+        return torch.bfloat16, f"the GPU multiplies it fastest and its range is float32's ({unit})"
+    if capability >= (7, 0):
+        return torch.float16, f"the GPU multiplies it fastest and has no fast bfloat16 ({unit})"
+    return torch.float32, f"the GPU has no fast half precision ({unit})"
 
 
 def load_model(folder: Path, placement: Placement) -> Any:
@@ -74,15 +103,16 @@ def load_model(folder: Path, placement: Placement) -> Any:
     return model.to(placement.device)
 
 
-def use_packed_loss(model: Any, examples: Sequence[Example]) -> None:
+def use_packed_loss(model: Any, examples: Sequence[Example], backend: Backend = "sdpa") -> None:
     """Make the model attend inside examples only, and prove that :func:`pack_loss` is still its own loss.
 
     Some architectures shape their logits or scores, or carry a state from token to token, in ways that a
     generic head and attention do not know; training one of them wrongly must not go unnoticed.
 
     Args:
-        model: as loaded.
+        model: in evaluation, with its own attention.
         examples: two of them show what leaks from one example of a pack into the next.
+        backend: of the packed attention.
 
     Raises:
         MulmedError: the loss of the examples packed together is not the sum of those that the model's own
@@ -96,7 +126,7 @@ def use_packed_loss(model: Any, examples: Sequence[Example]) -> None:
             own += torch.nn.functional.cross_entropy(
                 logits[pack.sources.to(model.device)], pack.targets.to(model.device), reduction="sum"
             ).item()
-        use_packed_attention(model)
+        use_packed_attention(model, backend)
         packed = pack_loss(model, make_pack([e.ids for e in examples], [e.mask for e in examples])).item()
     if not abs(packed - own) <= (1e-4 if model.dtype == torch.float32 else 1e-2) * own + 1e-3:
         raise MulmedError(
@@ -105,6 +135,29 @@ def use_packed_loss(model: Any, examples: Sequence[Example]) -> None:
             where=f"base model of type {model.config.model_type}",
             remedy="Use a base of a tested architecture (llama, gemma3_text), or report this one.",
         )
+
+
+def why_not_compiled(device: torch.device) -> str | None:
+    """What keeps torch from compiling blocks for the device; None where nothing does.
+
+    On a CPU the layers written by hand are as fast.
+    """
+    if device.type != "cuda":
+        return "it gains nothing on a CPU"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "the GPU is older than Ampere"
+    if importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    if not any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))):
+        return "there is no C compiler"
+    return None
+
+
+def compile_blocks(model: Any, backend: str = "inductor") -> None:
+    """Let torch compile the model's blocks, all by the same code: rotary embedding, norms and gates are fused."""
+    torch._dynamo.config.recompile_limit = _VARIANTS
+    for block in model.base_model.layers:
+        block.compile(backend=backend)
 
 
 def keep_freed_memory() -> None:

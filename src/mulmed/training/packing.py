@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mulmed.prompts import Example
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -104,4 +106,28 @@ def make_pack(ids: Sequence[Sequence[int]], masks: Sequence[Sequence[bool]]) -> 
         lengths=lengths,
         sources=torch.from_numpy(sources),
         targets=torch.from_numpy(flat_ids[sources + 1]),
+    )
+
+
+def packs_of(examples: Sequence[Example], capacity: int, side_by_side: int = 1) -> list[Pack]:
+    """The examples packed into rows; those computed side by side have at most ``capacity`` tokens together."""
+    lengths = [len(e.ids) for e in examples]
+    if side_by_side == 1:
+        groups = pack_lengths(lengths, capacity)
+    else:
+        groups = pack_evenly(lengths, capacity // side_by_side, side_by_side)
+    return [make_pack([examples[i].ids for i in g], [examples[i].mask for i in g]) for g in groups]
+
+
+def padded(pack: Pack, multiple: int) -> Pack:
+    """The pack with as many tokens more as make its row a multiple; they are an example from which nothing is learned."""
+    more = -sum(pack.lengths) % multiple
+    if not more:
+        return pack
+    return Pack(
+        ids=torch.nn.functional.pad(pack.ids, (0, more)),
+        positions=torch.cat((pack.positions, torch.arange(more).unsqueeze(0)), dim=1),
+        lengths=(*pack.lengths, more),
+        sources=pack.sources,
+        targets=pack.targets,
     )

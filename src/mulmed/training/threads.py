@@ -17,6 +17,7 @@ import torch
 from mulmed.training.fused import dropout_from
 from mulmed.training.loss import pack_loss
 from mulmed.training.packing import Pack
+from mulmed.training.step import unscale
 
 #: Tokens below which a pack's matrix products no longer keep a core busy.
 _LEAST = 512
@@ -27,7 +28,9 @@ def side_by_side(device: torch.device, capacity: int) -> int:
     return max(1, min(torch.get_num_threads(), capacity // _LEAST)) if device.type == "cpu" else 1
 
 
-def accumulate_side_by_side(model: Any, packs: Sequence[Pack], targets: int, count: int) -> torch.Tensor:
+def accumulate_side_by_side(
+    model: Any, packs: Sequence[Pack], targets: int, count: int, scale: float = 1.0
+) -> torch.Tensor:
     """Like :func:`mulmed.training.step.accumulate`, ``count`` packs at a time, torch's threads divided.
 
     Args:
@@ -35,6 +38,7 @@ def accumulate_side_by_side(model: Any, packs: Sequence[Pack], targets: int, cou
         packs: this process's part of the optimizer step's batch.
         targets: target tokens of the whole optimizer step.
         count: from :func:`side_by_side`.
+        scale: as there.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     seeds = torch.randint(2**62, (len(packs),)).tolist()
@@ -42,7 +46,7 @@ def accumulate_side_by_side(model: Any, packs: Sequence[Pack], targets: int, cou
     def gradients(pack: Pack, seed: int) -> tuple[torch.Tensor, tuple[torch.Tensor | None, ...]]:
         with dropout_from(torch.Generator().manual_seed(seed)):
             loss = pack_loss(model, pack) / targets
-        return loss.detach(), torch.autograd.grad(loss, parameters, allow_unused=True)
+        return loss.detach(), torch.autograd.grad(loss * scale, parameters, allow_unused=True)
 
     total = torch.zeros((), dtype=torch.float64)
     cores = torch.get_num_threads()
@@ -56,4 +60,5 @@ def accumulate_side_by_side(model: Any, packs: Sequence[Pack], targets: int, cou
                         parameter.grad = part if parameter.grad is None else parameter.grad.add_(part)
     finally:
         torch.set_num_threads(cores)
+    unscale(parameters, scale)
     return total

@@ -10,6 +10,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Written = Callable[[int, str], tuple[str, bytes]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
@@ -24,18 +25,31 @@ HEADERS = {
 }
 
 
+def plainly(_status: int, reason: str) -> tuple[str, bytes]:
+    """A refusal as text."""
+    return "text/plain; charset=utf-8", reason.encode()
+
+
 class Guard:
     """ASGI middleware.
 
     A request for an unknown host is refused (a page elsewhere could otherwise reach a loopback server under a name of its own),
     and so is a change that another site's page asks for, and a body larger than ``limit`` bytes. Every response carries
     :data:`HEADERS`.
+
+    Args:
+        hosts: names it may be called by, besides loopback's.
+        limit: bytes a request's body may have.
+        written: a refusal's status and reason as media type and body.
     """
 
-    def __init__(self, app: App, hosts: Iterable[str] = (), limit: int = 1 << 17) -> None:
+    def __init__(
+        self, app: App, hosts: Iterable[str] = (), limit: int = 1 << 17, written: Written = plainly
+    ) -> None:
         self._app = app
         self._hosts = {*LOOPBACK, *hosts}
         self._limit = limit
+        self._written = written
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,9 +66,9 @@ class Guard:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         refused = self._refuse(scope["method"], headers)
         if refused:
-            body = refused[1].encode()
+            media_type, body = self._written(*refused)
             kind = [
-                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-type", media_type.encode()),
                 (b"content-length", str(len(body)).encode()),
             ]
             await guarded({"type": "http.response.start", "status": refused[0], "headers": kind})

@@ -143,6 +143,7 @@ def _hospitals(text: str, suffixes: Sequence[int]) -> Iterator[re.Match[str]]:
             done = match.end()
 
 
+@lru_cache(maxsize=1 << 15)
 def _is_place(word: str) -> bool:
     known = word in word_list("places_zh") or vocabulary().get(word) in ("ns", "nt")
     return known and not _NOT_PLACES.fullmatch(word)

@@ -27,6 +27,7 @@ from mulmed.corpus.deidentify.places import (
 from mulmed.corpus.deidentify.spans import Span
 from mulmed.corpus.deidentify.streets import SHAPES_STREETS, WORDS_STREETS, find_addresses_en, find_postcodes
 from mulmed.corpus.deidentify.triggers import Hits, Joined, Triggers
+from mulmed.recipe.language import added
 
 Profile = Literal["fast", "full"]
 
@@ -79,6 +80,8 @@ def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dic
     joined = Joined(texts)
     hits = TRIGGERS.look_at(joined, len(texts))
     wanted = _WANTED[language if language in _WANTED else None]
+    if language in added():
+        wanted = _FORMS
     for text, some in zip(texts, hits, strict=True):
         if some:
             if "titled" in some and not (places := titled(text, some["titled"])):
@@ -89,7 +92,11 @@ def look(texts: Sequence[str], language: str | None, clinical: bool) -> list[dic
                 some.clear()
     for place in set(joined.within(_old_ages(joined.codes))[0]):
         hits[place]["old"] = [0]
-    if clinical and language != "zh":
+    own = added().get(language or "")
+    if own is not None:
+        for some in hits if own.identifiers else ():
+            some["own"] = [0]
+    elif clinical and language != "zh":
         for some, text in zip(hits, texts, strict=True):
             if capitals := unusual(text):
                 some["alone"] = capitals
@@ -119,13 +126,22 @@ def _old_ages(codes: NDArray[np.uint8]) -> NDArray[np.int64]:
 def find(text: str, language: str | None, profile: Profile, clinical: bool, hits: Hits) -> Iterator[Span]:
     """Stretches of a text that identify someone, the most certain first; they may overlap.
 
+    In a language that a file has added: the file's patterns, what has a form of its own, and dates in figures.
+
     ``clinical``: the text is about a patient; otherwise dates and names need a cue. ``hits``: what
     :func:`look` finds in the text.
     """
+    own = added().get(language or "")
+    for identifier in own.identifiers if own is not None else ():
+        pattern = re.compile(identifier.pattern)
+        for match in pattern.finditer(text):
+            yield Span(*match.span(pattern.groups if match.lastindex else 0), identifier.kind)
     if not _FORMS.isdisjoint(hits):
         yield from find_forms(text, hits)
     if not _DAYS.isdisjoint(hits):
         yield from find_dates(text, hits, clinical)
+    if own is not None:
+        return
     if language != "en" and not text.isascii():
         if not _ZH.isdisjoint(hits):
             yield from find_addresses_zh(text, hits)

@@ -52,12 +52,14 @@ class Joined:
         self._starts = np.fromiter(
             accumulate((len(text) + len(_BETWEEN) for text in texts), initial=len(_BETWEEN)), np.int64
         )[:-1]
+        self._characters: NDArray[np.int64] | None = None
 
     def without_odd_space(self) -> bytes:
         """``raw`` with a space for each character that is white space beyond ASCII: other bytes, the same characters."""
         self._joined = _ODD_SPACE.sub(" ", self._joined)
         self.raw = self._joined.encode("utf-8", "surrogatepass")
         self.codes = np.frombuffer(self.raw, np.uint8)
+        self._characters = None
         return self.raw
 
     def within(self, places: NDArray[np.int64]) -> tuple[list[int], list[int]]:
@@ -67,7 +69,9 @@ class Joined:
         """
         if len(self.raw) != len(self._joined):
             # Every character has one byte that goes on with none.
-            places = np.cumsum(self.codes & 0xC0 != 0x80)[places] - 1
+            if self._characters is None:
+                self._characters = np.cumsum(self.codes & 0xC0 != 0x80)
+            places = self._characters[places] - 1
         texts = np.searchsorted(self._starts, places + 1, "right") - 1
         return texts.tolist(), np.maximum(places - self._starts[texts], 0).tolist()
 

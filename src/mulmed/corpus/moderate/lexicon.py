@@ -18,6 +18,7 @@ from itertools import accumulate
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 from mulmed.corpus.moderate.literals import announced_by, begun_by, rarity
+from mulmed.recipe.language import added
 
 LANGUAGES = ("en", "zh")
 #: Lists that condemn a text, in the order in which they are asked.
@@ -79,6 +80,7 @@ class Matcher:
         beginnings: automaton of strings that begin matches which another string announces.
         begins: for each line, with which of these each of its matches begins; empty where it begins with the very
             string that announces it, ``None`` where it may begin with anything.
+        cased: whether letters beyond ASCII that have a case may stand in a line.
     """
 
     lines: tuple[Line, ...]
@@ -86,6 +88,7 @@ class Matcher:
     announces: tuple[tuple[int, ...], ...]
     beginnings: BytesAhoCorasick
     begins: tuple[frozenset[int] | None, ...]
+    cased: bool = False
 
     def matches(self, plain: str) -> Found:
         """The matches of all lines in a text in lower case, as trying every line on it would find them."""
@@ -97,7 +100,8 @@ class Matcher:
         One pass looks at all texts. No string of the automaton holds the sign between two of them.
         """
         whole = _SEPARATOR.join(texts).encode()
-        if _KELVIN in whole:
+        # Nor do bytes in lower case find the capitals of the languages that files have added.
+        if _KELVIN in whole or (self.cased and not all(text == folded(text) for text in texts)):
             return self.matches_each([folded(text) for text in texts])
         hits = self.automaton.find_matches_as_indexes(whole.lower(), overlapping=True)
         if not hits:
@@ -145,10 +149,28 @@ class Matcher:
         return found
 
 
-@cache
 def matcher(kinds: tuple[str, ...] = (*KINDS, GROUPS)) -> Matcher:
     """The matcher of some kinds of lists, in all languages."""
+    return _matcher(
+        kinds,
+        tuple(
+            (kind, own.units == "words", phrases)
+            for own in added().values()
+            for kind, phrases in own.unwanted.items()
+            if kind in kinds
+        ),
+    )
+
+
+@cache
+def _matcher(kinds: tuple[str, ...], more: tuple[tuple[str, bool, tuple[str, ...]], ...]) -> Matcher:
+    """The matcher of some kinds of lists, and of phrases that whole words spell, or any characters."""
     lines = tuple(line for kind in kinds for language in LANGUAGES for line in lines_of(kind, language))
+    lines += tuple(
+        Line(kind, rf"(?<!\w)(?:{plain})(?!\w)" if whole else plain)
+        for kind, whole, phrases in more
+        for plain in (re.escape(folded(phrase)) for phrase in phrases)
+    )
     announces: dict[str, list[int]] = {}
     begun: list[frozenset[str] | None] = []
     nothing: frozenset[str] = frozenset()
@@ -166,6 +188,7 @@ def matcher(kinds: tuple[str, ...] = (*KINDS, GROUPS)) -> Matcher:
         tuple(map(tuple, announces.values())),
         _automaton(first),
         tuple(None if begins is None else frozenset(first[b] for b in begins) for begins in begun),
+        cased=bool(more),
     )
 
 

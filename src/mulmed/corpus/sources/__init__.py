@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from mulmed.corpus.sources import (
 from mulmed.corpus.sources.layout import Found, Note, Parsed, Raw, Rejected, Unusable
 from mulmed.corpus.sources.rows import raw_rows, row_of
 from mulmed.recipe import Columns, Layout, Source
+from mulmed.recipe.language import added, is_known
 
 #: Layouts of which every row of a JSON, CSV, TSV or Parquet file is a record.
 ROWS: Mapping[Layout, Callable[[Mapping[str, Any]], Parsed]] = {
@@ -88,8 +90,8 @@ def raw(source: Source, path: Path) -> Iterator[Raw]:
 def parse(source: Source, row: Raw) -> Found | Rejected:
     """The record, or why it cannot be used.
 
-    A record none of whose texts has a character of the source's script (Chinese or Latin), but one of the
-    other's, is rejected: corpora said to be Chinese hold records left in English. Where the answer alone
+    A record none of whose texts has a character of the source's script (Chinese, Latin, or the letters of the
+    language's file), but one of another, is rejected: corpora said to be Chinese hold records left in English. Where the answer alone
     is so, it may be a translation, a formula or a program, and is kept and noted. A record that states
     its own language is taken at its word.
 
@@ -102,6 +104,8 @@ def parse(source: Source, row: Raw) -> Found | Rejected:
             parsed = replace(parsed, task="qa", turns=parsed.turns[:2])
         if parsed.language is None:
             parsed = _in_language(parsed, source.language)
+        elif not is_known(parsed.language):
+            raise Unusable("record is in a language that has no file")
     except Unusable as unusable:
         return Rejected(row.row, row.line, str(unusable), row.member)
     return Found(row.row, row.line, _without_surrogates(parsed), row.member)
@@ -129,10 +133,13 @@ def _in_language(parsed: Parsed, language: str) -> Parsed:
     Raises:
         Unusable: all of it is.
     """
-    script = _SCRIPTS.get(language)
-    if script is None or script.search(parsed.turns[-1].text):
+    own = added().get(language)
+    if own is not None:
+        script, other = _scripts(own.letters)
+    else:
+        script, other = _SCRIPTS[language], _SCRIPTS["en" if language == "zh" else "zh"]
+    if script.search(parsed.turns[-1].text):
         return parsed
-    other = _SCRIPTS["en" if language == "zh" else "zh"]
     texts = (*(turn.text for turn in parsed.turns), parsed.context)
     if not any(map(script.search, texts)):
         if any(map(other.search, texts)):
@@ -142,6 +149,12 @@ def _in_language(parsed: Parsed, language: str) -> Parsed:
         return parsed
     note = Note("answer is not in the source's language", changes=False)
     return replace(parsed, notes=(*parsed.notes, note))
+
+
+@cache
+def _scripts(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A letter of a language's script, and one of any other."""
+    return re.compile(f"[{letters}]"), re.compile(rf"(?![{letters}])[^\W\d_]")
 
 
 def _without_surrogates(parsed: Parsed) -> Parsed:

@@ -88,12 +88,12 @@ export class Drafts {
         if (answer.rating && same(sorted(answer.rating), this.latest)) { this.adopt(answer); return answer; }
         return this.conflict(answer);
       } else {
-        const request = this.pending;
         this.pending = null;
+        if (answer.error === "final") this.latest = this.saved; // nothing is left to send
         this.keep();
         if (response.status === 401) this.tell("signed_out");
         else if (response.status === 423) this.tell("closed");
-        else { this.refused = request.rating; this.tell("refused", answer); }
+        else this.tell("refused", answer);
         return null;
       }
     }

@@ -13,7 +13,7 @@ const axisOf = (key) => data.axes.find((axis) => axis.key === key);
 
 let rating = { ...empty(), ...data.rating };
 let current = data.axes[0].key;
-let training = null;
+let final = null; // set once a rating can no longer be changed: where to go from it
 
 // --- what is asked ---------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ const drafts = new Drafts(data.id, data, (kind, detail) => {
   if (kind === "offline") status("warn", data.texts.offline);
   if (kind === "signed_out") status("bad", data.texts.signed_out);
   if (kind === "closed") status("bad", data.texts.closed);
-  if (kind === "refused") status("bad", fill(data.texts.refused, { reason: detail.error ?? "" }));
+  if (kind === "refused") status("bad", detail.error === "final" ? data.texts.final : fill(data.texts.refused, { reason: detail.error ?? "" }));
   if (kind === "adopted") {
     rating = { ...empty(), ...structuredClone(detail.rating ?? {}) };
     if (detail.saved_at) status("good", fill(data.texts.saved, { time: clock(detail.saved_at) }));
@@ -104,7 +104,7 @@ function ask(dialog, otherwise) {
 }
 
 function changed(delay = 0) {
-  if (!data.open || training) return;
+  if (!data.open || final) return;
   // Changed after it was finished: still finished, if nothing is missing now.
   if (rating.done && rating.skip === null && missing()) rating.done = false;
   show();
@@ -112,7 +112,7 @@ function changed(delay = 0) {
 }
 
 function score(key, value, moveOn) {
-  if (!data.open || training) return;
+  if (!data.open || final) return;
   rating.scores = { ...rating.scores, [key]: value };
   const keys = asked();
   rating.scores = Object.fromEntries(Object.entries(rating.scores).filter(([k]) => keys.includes(k)));
@@ -133,7 +133,7 @@ function focusAxis(key) {
 }
 
 async function finish(skip = null) {
-  if (training) { leave(training.next); return; }
+  if (final) { leave(final.next); return; }
   if (!data.open) { leave(data.next); return; }
   const lacking = missing();
   if (skip === null && lacking) {
@@ -155,17 +155,18 @@ async function finish(skip = null) {
 const leave = (id) => location.assign(id ? `/rate/${id}` : "/");
 
 function showFeedback(feedback, next) {
-  training = { next };
+  final = { next };
   const panel = $("feedback");
-  panel.querySelector("ul").replaceChildren(...data.axes.map((axis) => {
+  const line = data.training ? data.texts.expected : data.texts.judged;
+  panel.querySelector("ul").replaceChildren(...data.axes.filter(() => feedback.scores).map((axis) => {
     const item = document.createElement("li");
-    const given = rating.scores[axis.key] ?? "–";
-    item.textContent = `${axis.title}: ${fill(data.texts.expected, { expected: feedback.scores[axis.key], given })}`;
+    const [expected, given] = [feedback.scores, rating.scores].map((scores) => scores[axis.key] ?? "–");
+    item.textContent = `${axis.title}: ${fill(line, { expected, given })}`;
     return item;
   }));
-  panel.querySelector("p").textContent = feedback.text;
+  panel.querySelector("p").textContent = feedback.scores ? feedback.text : data.texts.unjudged;
   panel.hidden = false;
-  for (const input of form.querySelectorAll("fieldset input")) input.disabled = true;
+  for (const control of form.querySelectorAll("fieldset input, #marking button")) control.disabled = true;
   $("comment").readOnly = true;
   $("skip").hidden = true;
   $("submit").textContent = next ? data.texts.go_on : data.texts.all_done;
@@ -207,7 +208,7 @@ for (const [key, fieldset] of fieldsets) {
   fieldset.addEventListener("change", (event) => score(key, Number(event.target.value), false));
 }
 $("comment").addEventListener("input", () => { rating.comment = $("comment").value; changed(400); });
-$("comment").addEventListener("blur", () => { if (data.open && !training) drafts.flush(); });
+$("comment").addEventListener("blur", () => { if (data.open && !final) drafts.flush(); });
 $("mark-button").addEventListener("click", mark);
 $("mark-button").addEventListener("pointerdown", (event) => event.preventDefault()); // keeps the selection
 form.addEventListener("submit", (event) => { event.preventDefault(); finish(); });
@@ -227,7 +228,7 @@ $("help-button").addEventListener("click", () => ask($("help-dialog"), "close"))
 
 async function move(id) {
   if (!id) return;
-  if (data.open && !training) await drafts.flush();
+  if (data.open && !final) await drafts.flush();
   leave(id);
 }
 

@@ -1,0 +1,91 @@
+// One question with its answer on the page. HTML comes from the service, already sanitised, and only into the blocks.
+
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+
+export class View {
+  constructor(exchange, texts) {
+    this.texts = texts;
+    this.element = document.getElementById("exchange").content.firstElementChild.cloneNode(true);
+    this.find(".said").textContent = exchange.question;
+    this.find(".task").textContent = texts[`task_${exchange.task}`];
+  }
+
+  find(selector) { return this.element.querySelector(selector); }
+
+  show(selector, text) {
+    const element = this.find(selector);
+    element.hidden = !text;
+    if (text !== undefined && text !== null) element.textContent = text;
+    return element;
+  }
+
+  begin() {
+    for (const selector of [".notice", ".outcome", ".details", ".acts", ".reasons", ".masked"]) this.find(selector).hidden = true;
+    this.find(".blocks").replaceChildren();
+    this.find(".blocks").setAttribute("aria-busy", "true");
+    this.find(".made").textContent = "";
+    this.find(".disclaimer").textContent = "";
+    this.find(".waiting").hidden = false;
+  }
+
+  // What the safety layer says before the first word.
+  open(opening) {
+    this.notice(opening.notice, opening.language);
+    this.find(".made").textContent = opening.label;
+    this.find(".made").lang = this.find(".disclaimer").lang = this.find(".blocks").lang = this.find(".said").lang = opening.language;
+    this.find(".disclaimer").textContent = opening.disclaimer;
+    const count = Object.values(opening.masked).reduce((a, b) => a + b, 0);
+    this.show(".reveal", count ? fill(count === 1 ? this.texts.masked_one : this.texts.masked_many, { count }) : "");
+  }
+
+  notice(text, language) {
+    const notice = this.find(".notice");
+    notice.hidden = !text;
+    notice.replaceChildren();
+    if (!text) return;
+    const head = document.createElement("strong");
+    head.textContent = this.texts.emergency;
+    const words = document.createElement("p");
+    words.textContent = text;
+    words.lang = language ?? "";
+    notice.setAttribute("role", "alert");
+    notice.append(head, words);
+  }
+
+  blocks(first, blocks) {
+    const place = this.find(".blocks");
+    while (place.children.length > first) place.lastElementChild.remove();
+    for (const html of blocks) {
+      const block = document.createElement("div");
+      block.innerHTML = html;
+      place.append(block);
+    }
+  }
+
+  // Without the service, an earlier answer is shown as it was written.
+  plain(text) {
+    const block = document.createElement("p");
+    block.className = "plain";
+    block.textContent = text;
+    this.find(".blocks").replaceChildren(block);
+  }
+
+  end(exchange, { words, details, canJudge }) {
+    this.find(".waiting").hidden = true;
+    this.find(".blocks").setAttribute("aria-busy", "false");
+    this.show(".outcome", words);
+    this.show(".details", details);
+    this.find(".acts").hidden = false;
+    this.find(".copy").hidden = !exchange.text;
+    this.find(".judge").hidden = !canJudge;
+  }
+
+  masked(pieces) {
+    this.find(".masked-text").replaceChildren(...pieces.map((piece, i) => {
+      if (i % 2 === 0) return piece;
+      const mark = document.createElement("mark");
+      mark.textContent = piece;
+      return mark;
+    }));
+  }
+}
