@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Iterator
@@ -62,7 +63,13 @@ def test_counts_of_overlap_cover_and_exactness() -> None:
     assert scores["x", "PHONE"] == Score(labelled=1, overlap=1, covered=1, exact=1, found=1, right=1)
     (name, phone) = rows(scores, "fast")
     assert (name["recall_overlap"], name["precision"], phone["recall_exact"]) == (0.5, 1.0, 1.0)
-    assert "| x | NAME | fast | 2 | 0.500 |" in table([name, phone])
+    better = {**name, "profile": "full", "overlap": 2, "recall_overlap": 1.0}
+    shown = table([name, phone, better, {**phone, "profile": "full"}]).splitlines()[2:]
+    assert [line.split(" | ")[1:5] for line in shown] == [
+        ["NAME", "fast", "2", "0.500"],
+        ["NAME", "full", "2", "1.000"],
+        ["PHONE", "both", "1", "1.000"],
+    ]
 
 
 @pytest.mark.parametrize(("locale", "names"), [("zh_CN", 0.90), ("en_US", 0.90), ("en_IN", 0.90)])
@@ -105,6 +112,20 @@ def test_recall_in_real_consultations(locale: str) -> None:
         if score := scores.get(kind):
             assert score.overlap >= 0.99 * score.labelled, kind
     assert scores["NAME"].overlap >= 0.90 * scores["NAME"].labelled
+
+
+@pytest.mark.parametrize("locale", ["zh_CN", "en_US", "en_IN"])
+def test_the_sets_are_the_same_whatever_day_it_is(locale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set that changed with the calendar would change which half a text falls in, and so the report."""
+
+    class Tomorrow(datetime.date):
+        @classmethod
+        def today(cls) -> Tomorrow:
+            return cls(2031, 2, 28)
+
+    now = [*made_up(locale, 200), *hospitals("zh", 50), *hospitals("en", 50)]  # type: ignore[arg-type]
+    monkeypatch.setattr("datetime.date", Tomorrow)
+    assert [*made_up(locale, 200), *hospitals("zh", 50), *hospitals("en", 50)] == now  # type: ignore[arg-type]
 
 
 def test_values_are_put_behind_sentences_and_between_characters() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from mulmed.corpus.deidentify.labelled import Example, Label
@@ -216,6 +216,17 @@ def _hospital(draw: _Drawn) -> str:
     )  # fmt: skip
 
 
+def _identity_number(fake: Any, chance: random.Random) -> str:
+    """A Chinese citizen's number (GB 11643-1999) of somebody of 18 to 90 years on the last day that is drawn.
+
+    Only the place is Faker's: its own days of birth are counted back from today.
+    """
+    born = _LAST_DAY - timedelta(days=chance.randrange(18 * 365, 90 * 365))
+    body = f"{str(fake.ssn())[:6]}{born:%Y%m%d}{chance.randrange(1000):03d}"
+    check = (1 - 2 * int(body, 13)) % 11  # ISO 7064, MOD 11-2
+    return body + ("X" if check == 10 else str(check))
+
+
 def _value(fake: Any, chance: random.Random, slot: str, chinese: bool) -> str:
     def digits(n: int) -> str:
         return "".join(chance.choice("0123456789") for _ in range(n))
@@ -229,7 +240,9 @@ def _value(fake: Any, chance: random.Random, slot: str, chinese: bool) -> str:
             return str(fake.first_name())
         case "PHONE":
             return str(fake.phone_number())
-        case "ID" | "SSN":
+        case "ID":
+            return _identity_number(fake, chance)
+        case "SSN":
             return str(fake.ssn())
         case "AADHAAR":
             return f"{chance.choice('23456789')}{digits(3)} {digits(4)} {digits(4)}"

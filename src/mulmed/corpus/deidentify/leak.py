@@ -95,20 +95,29 @@ def rows(scores: dict[tuple[str, str], Score], profile: str) -> Iterator[dict[st
 
 
 def table(report: Iterable[dict[str, Any]]) -> str:
-    """The report as a table in Markdown. Kinds without labels in a set are left out."""
+    """The report as a table in Markdown: kinds that were labelled, one row ("both") where the profiles do not differ."""
     lines = [
         "| Set | Kind | Profile | Labelled | Recall (overlap) | 95% interval | Covered | Exact | Found | Precision |",
         "|---|---|---|---:|---:|---|---:|---:|---:|---:|",
     ]
+    profiles: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for row in report:
         if row["labelled"]:
-            low, high = row["recall_overlap_95"]
-            precision = "" if row["precision"] is None else f"{row['precision']:.3f}"
-            lines.append(
-                f"| {row['set']} | {row['kind']} | {row['profile']} | {row['labelled']} | {row['recall_overlap']:.3f}"
-                f" | {low:.3f} to {high:.3f} | {row['recall_covered']:.3f} | {row['recall_exact']:.3f} | {row['found'] or ''} | {precision} |"
-            )
+            profiles[row["set"], row["kind"]][row["profile"]] = _counts(row)
+    for (name, kind), counts in profiles.items():
+        same = len(counts) > 1 and len(set(counts.values())) == 1
+        shown = {"both": next(iter(counts.values()))} if same else counts
+        lines.extend(f"| {name} | {kind} | {profile} | {cells} |" for profile, cells in shown.items())
     return "\n".join(lines) + "\n"
+
+
+def _counts(row: dict[str, Any]) -> str:
+    low, high = row["recall_overlap_95"]
+    precision = "" if row["precision"] is None else f"{row['precision']:.3f}"
+    return (
+        f"{row['labelled']} | {row['recall_overlap']:.3f} | {low:.3f} to {high:.3f} | {row['recall_covered']:.3f}"
+        f" | {row['recall_exact']:.3f} | {row['found'] or ''} | {precision}"
+    )
 
 
 _LOCALES: tuple[Literal["zh_CN", "en_US", "en_IN"], ...] = ("zh_CN", "en_US", "en_IN")
