@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--examples", type=int, default=32, help="examples a round")
     parser.add_argument("--trl", help="a Python with TRL installed")
-    parser.add_argument("--only", nargs="*", help="contenders whose name contains one of these")
+    parser.add_argument("--only", nargs="*", help="ours, and contenders whose name contains one of these")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     from transformers import AutoConfig
@@ -126,7 +126,7 @@ def main() -> None:
     chosen = {
         name: command
         for name, command in contenders(arguments.trl).items()
-        if not arguments.only or any(part in name for part in arguments.only)
+        if not arguments.only or any(part in name for part in (OURS[0], *arguments.only))
     }
     workers = {name: Worker(command, arguments.model) for name, command in chosen.items()}
     rates: dict[str, list[float]] = {name: [] for name in workers}

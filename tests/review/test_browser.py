@@ -68,6 +68,8 @@ def visit(browser: Any) -> Iterator[Visit]:
 
 
 def saved(page: Page) -> None:
+    """The last change is with the server: before it is sent, what was said of the one before still stands there."""
+    all_sent(page)
     expect(page.locator("#status")).to_have_class("good")
 
 

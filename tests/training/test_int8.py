@@ -58,12 +58,31 @@ def test_whole_numbers_are_multiplied_exactly() -> None:
     base = torch.nn.Linear(300, 200)
     with torch.no_grad():
         base.weight.copy_(torch.randint(-126, 127, (200, 300)))
-        base.weight[:, 7] = 127  # so that the step is 1
+        base.weight[0] = 127  # every input channel's largest, so that all are levelled alike
+        base.weight[:, 7] = 127  # so that the step is that level
+        base.bias.round_()  # sums of whole numbers are exact in any order
     x = torch.randint(-126, 127, (9, 300)).float()
     x[:, : OUTLIERS + 1] = 127 * torch.tensor([1.0, -1.0, 1, -1, 1, 1, 1, -1, 1])[:, None]
     x.requires_grad_()
-    out = Int8Linear(base)(x)
-    assert torch.equal(out, base(x))
+    layer = Int8Linear(base)
+    assert torch.equal(layer.weight_OD, base.weight.to(torch.int8))
+    assert (layer(x) - base(x)).abs().max() < 1e-6 * base(x).abs().max()
+
+
+def weights(layer: Int8Linear) -> torch.Tensor:
+    """What the layer's whole numbers stand for."""
+    return layer.weight_OD * layer.scale_O[:, None] * layer.level_D
+
+
+def test_weights_of_one_large_input_channel_do_not_spoil_the_others() -> None:
+    torch.manual_seed(5)
+    base = torch.nn.Linear(96, 64, bias=False)
+    with torch.no_grad():
+        base.weight[:, 5] *= 100
+    small = [c for c in range(96) if c != 5]
+    error = (weights(Int8Linear(base)) - base.weight)[:, small].norm()
+    plain, step = quantize_rows(base.weight.detach())
+    assert error < 0.3 * (plain * step - base.weight)[:, small].norm()
 
 
 @needs_vnni
@@ -76,11 +95,11 @@ def test_channels_that_stick_out_do_not_spoil_the_others() -> None:
     assert chosen is not None
     assert {3, 200} <= set(chosen.tolist())
     assert len(chosen) == OUTLIERS
-    ours = Int8Linear(base)(x)
+    layer = Int8Linear(base)
+    ours = layer(x)
     small = x.clone()
     small[:, [3, 200]] = 0
-    weight, step = quantize_rows(base.weight.detach())
-    exact = x @ (weight * step).t()  # only the activations' rounding is left
+    exact = x @ weights(layer).t()  # only the activations' rounding is left
     error = (ours - exact).norm() / (small @ base.weight.t()).norm()
     assert error < 0.01  # rounded together with the two large channels it would be near 1
 
@@ -93,7 +112,7 @@ def test_gradient_is_that_of_the_rounded_weights() -> None:
     x = torch.randn(2, 5, 96, requires_grad=True)
     grad = torch.randn(2, 5, 128)
     layer(x).backward(grad)
-    expected = grad @ (layer.weight_OD * layer.scale_O[:, None])
+    expected = grad @ weights(layer)
     assert x.grad is not None
     assert (x.grad - expected).norm() / expected.norm() < 0.01
 

@@ -88,6 +88,33 @@ def test_a_real_model_computes_as_with_the_rounded_weights_themselves(
     assert 1.001 < loss / exact < 1.25
 
 
+@pytest.mark.parametrize("width", [64, 48])
+def test_what_is_only_asked_in_between_changes_no_gradient(width: int) -> None:
+    """A validation between two steps: some CPUs have kernels for it that would keep the weights in another form."""
+
+    class Model(torch.nn.Module):
+        dtype = torch.float32
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(64, width)
+
+        def get_output_embeddings(self) -> None:
+            return None
+
+    torch.manual_seed(2)
+    model = Model().requires_grad_(False)
+    quantize_base_nf4(model, torch.device("cpu"))
+    x = torch.randn(5, 64, requires_grad=True)
+    (before,) = torch.autograd.grad(model.inner(x).square().sum(), x)
+    model.eval()
+    with torch.no_grad():
+        model.inner(x.detach())
+    model.train()
+    (after,) = torch.autograd.grad(model.inner(x).square().sum(), x)
+    assert torch.equal(before, after)
+
+
 def test_a_step_trains_on_it(tiny: Path, examples: list[Example], tmp_path: Path) -> None:
     settings = Step(
         parent="base",

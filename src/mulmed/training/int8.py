@@ -2,7 +2,9 @@
 
 Weights are rounded once, to 127 steps an output channel; activations at each product, to 127 steps a
 token. The few channels whose activations are far larger than the others would take all the steps for
-themselves, so they are multiplied in float32. Gradients of the activations go back through the same
+themselves, so they are multiplied in float32. Input channels with large weights are divided by a part of
+their size first, and the activations multiplied by it, so that they do not take the steps of the others (as
+SmoothQuant does it the other way round, Xiao et al. 2023). Gradients of the activations go back through the same
 integers. Adapters, normalisations, attention, embedding and head stay in float32.
 """
 
@@ -15,8 +17,11 @@ import torch
 from mulmed.errors import MulmedError
 
 _STEPS = 127
-#: Channels of each product computed in float32; with 16 the loss of Gemma 3 270M differs by under 0.1%.
+#: Channels of each product computed in float32.
 OUTLIERS = 16
+#: Weights of an input channel are divided by its largest magnitude to this power. On 60 of the sample records the
+#: loss of SmolLM2 135M then differs by 0.3% from float32's (0.6% without), that of Gemma 3 270M by 0.15% (0.05%).
+LEVELLING = 1 / 3
 
 
 class Int8Linear(torch.nn.Module):
@@ -25,22 +30,27 @@ class Int8Linear(torch.nn.Module):
     Attributes:
         weight_OD: rounded weights, int8.
         scale_O: what one step of each output channel is worth.
+        level_D: what the weights of each input channel were divided by.
     """
 
     def __init__(self, base: torch.nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = base.in_features, base.out_features
-        weight_OD, scale = quantize_rows(base.weight.detach())
+        weight_OD = base.weight.detach()
+        level_D = weight_OD.abs().amax(0).clamp_min_(torch.finfo(weight_OD.dtype).tiny).pow_(LEVELLING)
+        weight_OD, scale = quantize_rows(weight_OD / level_D)
+        self.register_buffer("level_D", level_D)
         self.register_buffer("weight_OD", weight_OD)
         self.register_buffer("scale_O", scale[:, 0])
         self.register_buffer("bias", None if base.bias is None else base.bias.detach())
         self.weight_OD: torch.Tensor
         self.scale_O: torch.Tensor
+        self.level_D: torch.Tensor
         self.bias: torch.Tensor | None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         apply: Any = _Int8Product.apply
-        out: torch.Tensor = apply(x.reshape(-1, x.shape[-1]), self.weight_OD, self.scale_O)
+        out: torch.Tensor = apply(x.reshape(-1, x.shape[-1]), self.weight_OD, self.scale_O, self.level_D)
         out = out.view(*x.shape[:-1], self.out_features)
         return out if self.bias is None else out + self.bias
 
@@ -70,15 +80,18 @@ def outlier_channels(x_TD: torch.Tensor) -> torch.Tensor | None:
 
 class _Int8Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_TD: torch.Tensor, weight_OD: torch.Tensor, scale_O: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(weight_OD, scale_O)
-        return product(x_TD, weight_OD.t(), outlier_channels(x_TD)).mul_(scale_O)
+    def forward(
+        ctx: Any, x_TD: torch.Tensor, weight_OD: torch.Tensor, scale_O: torch.Tensor, level_D: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight_OD, scale_O, level_D)
+        levelled = x_TD * level_D
+        return product(levelled, weight_OD.t(), outlier_channels(levelled)).mul_(scale_O)
 
     @staticmethod
-    def backward(ctx: Any, grad_TO: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        weight_OD, scale_O = ctx.saved_tensors
+    def backward(ctx: Any, grad_TO: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        weight_OD, scale_O, level_D = ctx.saved_tensors
         scaled = grad_TO * scale_O
-        return product(scaled, weight_OD, outlier_channels(scaled)), None, None
+        return product(scaled, weight_OD, outlier_channels(scaled)).mul_(level_D), None, None, None
 
 
 def quantize_base(model: Any) -> None:

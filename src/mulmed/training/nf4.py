@@ -40,6 +40,9 @@ def quantize_base_nf4(model: Any, device: torch.device) -> None:
                 quant_type="nf4",
                 device="meta",
             )
+            # On CPUs with bfloat16 products it would repack its weights in the first validation, for good, and
+            # from then on let no gradient through.
+            narrow.support_avx512bf16_for_cpu = False
             weight = layer.weight.detach().contiguous()
             narrow.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=narrow)
             if layer.bias is not None:
