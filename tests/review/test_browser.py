@@ -30,7 +30,7 @@ def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, browser: Any
 ) -> Iterator[tuple[Store, Server]]:
     """A study in SQLite, or in the kind of database that a test asks for."""
-    people = [f"A{n}" for n in range(1, 12)]
+    people = [f"A{n}" for n in range(1, 13)]
     target = target_maker(getattr(request, "param", "sqlite"), request, tmp_path_factory)()
     store = make_study(target, people=people, questions=3)
     with serving(target) as server:
@@ -221,6 +221,7 @@ def test_two_tabs_are_told_of_their_conflict(
     two.keyboard.press("0")
     dialog = two.get_by_role("dialog", name="Changed elsewhere")
     expect(dialog).to_be_visible()
+    expect(dialog).to_have_accessible_description(re.compile("^This rating was changed in another tab"))
     assert kept(store, 5, place.id)["rating"]["scores"] == {"information_security": 2}
     dialog.get_by_role("button", name=choice).click()
     saved(two)
@@ -249,7 +250,7 @@ def test_words_are_marked_by_mouse_and_sentences_by_keyboard(
     expect(page.locator("#answer mark")).to_have_count(2)
     page.get_by_role("button", name=f"Remove mark: {answer[2:6]}").click()
     expect(page.locator("#answer mark")).to_have_count(1)
-    saved(page)
+    all_sent(page)
     (mark,) = kept(store, 6, mine[0].id)["rating"]["marks"]
     assert mark["axis"] == "information_security"
     assert answer[mark["start"] : mark["end"]] == answer.split("。")[1] + "。"
@@ -280,6 +281,33 @@ def test_shortcuts_can_be_switched_off(served: tuple[Store, Server], visit: Visi
     page.reload()
     page.keyboard.press("2")
     expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+
+
+def test_a_screen_reader_is_told_what_is_asked_and_what_is_missing(
+    served: tuple[Store, Server], visit: Visit
+) -> None:
+    """What Orca was not told (benchmarks/screen_reader.py)."""
+    store, server = served
+    page = visit(store, server, 12, f"/rate/{places(store, 12)[0].id}")
+    axis = page.get_by_role("group", name="Information security")
+    expect(axis).to_have_accessible_name(
+        re.compile("inappropriate or inaccurate.* 2 means that nothing is wrong")
+    )
+    languages = page.get_by_role("navigation", name="Language")
+    expect(languages.get_by_role("button")).to_have_text(["中文"])
+    expect(page.locator("#status")).to_have_text("Nothing to save yet")
+    page.evaluate(
+        "() => { const s = document.getElementById('status'); window.told = [];"
+        " new MutationObserver(() => told.push(s.textContent)).observe(s, {childList: true}); }"
+    )
+    missing = "Please score: Information security"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")  # the same words again are a change again, else nobody hears them
+    page.wait_for_timeout(500)
+    assert page.evaluate("told") == [missing, "", missing + "\u00a0"]
+    page.keyboard.press("Shift+?")
+    help = page.get_by_role("dialog", name="Help")
+    expect(help).to_have_accessible_description(re.compile("Everything is saved.*focus mode"))
 
 
 def test_training_gives_feedback_and_an_unsafe_answer_ends_where_the_study_stops(

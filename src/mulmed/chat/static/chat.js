@@ -1,5 +1,6 @@
 // The chat page: sends, streams, stops, tries again, and keeps the conversation in this tab.
 
+import { announce } from "/static/shared/announce.js";
 import { Refused, call, events, onKeyWanted } from "./calls.js";
 import { asFile, keep, read, turns, whole } from "./history.js";
 import { View, fill } from "./view.js";
@@ -13,7 +14,7 @@ const views = [];
 let running = null; // what stops the answer that is being written
 
 const task = () => document.querySelector("input[name=task]:checked").value;
-const tell = (text) => { $("status").textContent = text; };
+const tell = (text) => announce($("status"), text);
 const save = () => { if (!keep(exchanges)) tell(texts.keep_failed); };
 
 // --- the form ----------------------------------------------------------------------------------------------
@@ -55,6 +56,7 @@ addEventListener("keydown", (event) => {
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = message.value.trim();
+  if (question && running) tell(texts.writing);
   if (!question || running) return;
   exchanges.push({ task: task(), audience: $("audience").value, question, text: "", state: "writing", opening: null, closing: null });
   message.value = "";
@@ -91,9 +93,11 @@ async function answer(index, another = false) {
       } else if (name === "blocks") {
         exchange.text += said.text;
         view.blocks(said.first, said.blocks);
+        speak(view.untold(said.first + said.blocks.length - 1), exchange.opening.language);
       } else if (name === "closing") {
         exchange.closing = { ...said, seconds: (performance.now() - began) / 1000 };
         exchange.state = said.finish === "length" ? "cut" : "done";
+        speak(view.untold(Infinity), exchange.opening.language);
       } else if (name === "error") {
         throw new Refused(said.error.code === "shutting_down" ? 503 : said.error.code === "deadline_exceeded" ? 504 : "failed", said.error);
       }
@@ -112,8 +116,19 @@ async function answer(index, another = false) {
   save();
   finish(index);
   showForm();
-  tell(exchange.state === "done" ? texts.done : words(exchange));
+  // Not at once with the last words, or screen readers say it before them.
+  setTimeout(() => { if (!running) tell(outcome(exchange, view)); }, 300);
   follow(view.element);
+}
+
+// Screen readers are told of a block once, when it is finished: what is shown is written over and over as the answer grows.
+function speak(text, language) {
+  if (!text) return;
+  const words = document.createElement("p");
+  words.lang = language;
+  words.textContent = text;
+  $("told").append(words);
+  setTimeout(() => words.remove(), 5000); // or it would be found again below the conversation
 }
 
 // What is said below an answer that is not simply complete.
@@ -126,6 +141,9 @@ function words(exchange) {
   const text = texts[`error_${kind}`] ?? (kind === "offline" ? texts.offline : texts.failed);
   return fill(text, { seconds: seconds ?? 10 });
 }
+
+const outcome = (exchange, view) =>
+  [exchange.state === "done" ? texts.done : words(exchange), view.find(".reveal").textContent].filter(Boolean).join(" ");
 
 function details(exchange) {
   if ($("audience").value !== "clinician" || !exchange.opening || !exchange.closing) return "";
@@ -186,6 +204,7 @@ async function reveal(index) {
     }
   }
   panel.hidden = !open;
+  if (open) speak(view.find(".masked-text").textContent, exchanges[index].opening?.language ?? "");
   view.find(".reveal").setAttribute("aria-expanded", String(open));
 }
 

@@ -23,6 +23,8 @@ export class View {
     for (const selector of [".notice", ".outcome", ".details", ".acts", ".reasons", ".masked"]) this.find(selector).hidden = true;
     this.find(".blocks").replaceChildren();
     this.find(".blocks").setAttribute("aria-busy", "true");
+    this.told = 0;
+    this.labelled = false;
     this.find(".made").textContent = "";
     this.find(".disclaimer").textContent = "";
     this.find(".waiting").hidden = false;
@@ -32,7 +34,7 @@ export class View {
   open(opening) {
     this.notice(opening.notice, opening.language);
     this.find(".made").textContent = opening.label;
-    this.find(".made").lang = this.find(".disclaimer").lang = this.find(".blocks").lang = this.find(".said").lang = opening.language;
+    this.find(".made").lang = this.find(".disclaimer").lang = this.find(".blocks").lang = this.find(".said").lang = this.find(".masked-text").lang = opening.language;
     this.find(".disclaimer").textContent = opening.disclaimer;
     const count = Object.values(opening.masked).reduce((a, b) => a + b, 0);
     this.show(".reveal", count ? fill(count === 1 ? this.texts.masked_one : this.texts.masked_many, { count }) : "");
@@ -40,7 +42,7 @@ export class View {
 
   notice(text, language) {
     const notice = this.find(".notice");
-    notice.hidden = !text;
+    notice.hidden = true;
     notice.replaceChildren();
     if (!text) return;
     const head = document.createElement("strong");
@@ -49,7 +51,9 @@ export class View {
     words.textContent = text;
     words.lang = language ?? "";
     notice.setAttribute("role", "alert");
+    notice.setAttribute("aria-atomic", "true");
     notice.append(head, words);
+    notice.hidden = false; // last, so that a screen reader hears it whole and in its order
   }
 
   blocks(first, blocks) {
@@ -60,6 +64,19 @@ export class View {
       block.innerHTML = html;
       place.append(block);
     }
+  }
+
+  // The words of the blocks before the one at `end` that nobody was told of yet; before the first, who wrote them. One text:
+  // of several that change together screen readers may say the later first.
+  untold(end) {
+    const blocks = [...this.find(".blocks").children].slice(this.told, end);
+    const words = blocks.map((block) => block.innerText.trim()).filter(Boolean);
+    this.told = Math.max(this.told, end);
+    if (words.length && !this.labelled) {
+      words.unshift(this.find(".made").textContent + (this.find(".blocks").lang === "zh" ? "。" : "."));
+      this.labelled = true;
+    }
+    return words.join("\n");
   }
 
   // Without the service, an earlier answer is shown as it was written.

@@ -1,5 +1,6 @@
 // The rating page: one answer, the axes one after the other, everything by keyboard.
 
+import { announce } from "/static/shared/announce.js";
 import { Drafts } from "./drafts.js";
 import { draw, selected, sentences, words } from "./marks.js";
 
@@ -74,7 +75,7 @@ function showMarks() {
 
 function status(kind, text) {
   $("status").className = kind;
-  $("status").textContent = text;
+  announce($("status"), text);
 }
 
 const clock = (at) => new Date(at).toLocaleTimeString(document.documentElement.lang, { hour12: false });
