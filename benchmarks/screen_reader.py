@@ -205,7 +205,7 @@ def chat(desk: Desk) -> None:
         desk.write("Tell me at length what a cold is")
         desk.press("Return", "Return", "Escape")
         print("--- in the other language")
-        desk.press("ctrl+Home", "Tab", "Tab", "Return", "ctrl+Home", *["Down"] * 4)
+        desk.press("Tab", "Tab", "ctrl+Home", "Tab", "Tab", "Return", "ctrl+Home", *["Down"] * 6)
 
 
 def main() -> None:
