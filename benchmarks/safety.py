@@ -1,6 +1,6 @@
 """How well red flags are found, on labelled messages of our own, and how often they are raised on real consultations.
 
-    python benchmarks/safety.py [--data DIR] [--json FILE]
+    python benchmarks/safety.py [--reader] [--data DIR] [--json FILE]
 
 ``safety_messages/`` holds the messages, each with the kind of danger or ``-``; the first lines of a file tell when it was
 written and who had seen it (docs/safety.md). The first five sets are trained on by now; only what the sixth to the
@@ -24,11 +24,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mulmed.base.embedded import EMBEDDED, convert_embedded, identity
 from mulmed.corpus import sources
 from mulmed.corpus.sources.layout import Found
 from mulmed.recipe import Source
 from mulmed.safety import Policy, PolicyFilter, red_flags, redflags
 from mulmed.safety.policy import KINDS
+from mulmed.safety.reader import Reader
+from mulmed.safety.redflags import SecondReader
 
 MESSAGES = Path(__file__).parent / "safety_messages"
 ANSWERS = Path(__file__).parent / "safety_answers"
@@ -49,11 +52,11 @@ def wilson(found: int, of: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def measured(half: str, language: str) -> dict[str, int]:
+def measured(half: str, language: str, reader: SecondReader | None) -> dict[str, int]:
     """Counts of one half in one language."""
     counts = Counter[str]()
     for kind, text in messages(half, language):
-        kinds = {flag.category for flag in red_flags(text)}
+        kinds = {flag.category for flag in red_flags(text, reader=reader)}
         counts["emergencies" if kind != "-" else "others"] += 1
         counts["found"] += kind != "-" and bool(kinds)
         counts["kind"] += kind in kinds
@@ -171,13 +174,22 @@ def questions(folder: Path) -> Iterator[tuple[str, str]]:
                 yield language, next(turn.text for turn in item.parsed.turns if turn.role == "user")
 
 
-def real(folder: Path) -> dict[str, Any]:
+def second_reader() -> Reader:
+    base = EMBEDDED["gemma3-270m"]
+    return Reader(convert_embedded(base, print).path, identity(base))
+
+
+def real(folder: Path, sample: int | None, reader: SecondReader | None) -> dict[str, Any]:
     """How many questions carry a flag, by language, kind and certainty."""
     result: dict[str, Any] = {}
     counts = {language: Counter[str]() for language in LANGUAGES}
     kinds = {language: Counter[str]() for language in LANGUAGES}
-    for language, text in questions(folder):
-        flags = red_flags(text)
+    asked = [(language, text) for language, text in questions(folder)]
+    if sample:
+        of = {language: [pair for pair in asked if pair[0] == language] for language in LANGUAGES}
+        asked = [pair for pairs in of.values() for pair in pairs[:: max(1, len(pairs) // sample)][:sample]]
+    for language, text in asked:
+        flags = red_flags(text, reader=reader)
         counts[language]["questions"] += 1
         counts[language]["flagged"] += bool(flags)
         counts[language]["clear"] += any(flag.certainty == "clear" for flag in flags)
@@ -190,17 +202,21 @@ def real(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reader", action="store_true", help="with the second reader (Gemma 3 270M)")
+    parser.add_argument("--sets", nargs="*", help="of messages; default: all")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--sample", type=int, help="real questions a language, drawn evenly; default: all")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {sys.platform}")
     started = time.process_time()
     red_flags("warm")
     result: dict[str, Any] = {"load": time.process_time() - started}
-    for half in halves():
+    reader = second_reader() if given.reader else None
+    for half in given.sets or halves():
         both = Counter[str]()
         for language in LANGUAGES:
-            counts = measured(half, language)
+            counts = measured(half, language, reader)
             show(f"{half} {language}", counts)
             result[f"{half}_{language}"] = counts
             both.update(counts)
@@ -215,7 +231,7 @@ def main() -> None:
         f" {times['zh']:.2f} ms; slowest 100,000 characters {times['slowest of 100,000 characters']:.2f} s (CPU time)"
     )
     if given.data:
-        result["real"] = real(given.data)
+        result["real"] = real(given.data, given.sample, reader)
         for language, counts in result["real"].items():
             share = counts["flagged"] / counts["questions"]
             print(

@@ -35,6 +35,7 @@ def chat(
     from mulmed.chat.terminal import talk, typed
     from mulmed.recipe import load_serving
     from mulmed.serving.model import open_model, start_engine
+    from mulmed.serving.second_reader import open_reader
     from mulmed.serving.service import Service
 
     chosen = load_serving(settings, tuple(overrides or ()))
@@ -52,7 +53,7 @@ def chat(
         threads=threads,
         tell=tell,
     )
-    service = Service(found, computing, chosen)
+    service = Service(found, computing, chosen, reader=open_reader(chosen.reader, tell))
     system = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
     try:
         talk(service, language or ("zh" if system.startswith("zh") else "en"), task, typed(lambda: "> "), out)

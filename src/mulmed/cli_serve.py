@@ -81,6 +81,7 @@ def serve(
     from mulmed.serving.app import create_app
     from mulmed.serving.model import open_model, start_engine
     from mulmed.serving.records import Records
+    from mulmed.serving.second_reader import open_reader
     from mulmed.serving.server import run
     from mulmed.serving.service import Service
     from mulmed.web.listening import listen, url_of
@@ -108,7 +109,8 @@ def serve(
         **({"python": python} if python else {}),
     )
     records = None if evaluation else Records(record, key_file, chosen.audit_days)
-    service = Service(found, computing, chosen, records, evaluation=evaluation)
+    reader = None if evaluation else open_reader(chosen.reader, tell)
+    service = Service(found, computing, chosen, records, reader=reader, evaluation=evaluation)
     watch = None if evaluation else Watch(Monitor(state / USE))
     pages = [] if watch is None else [add_page(watch)]  # what is measured is not talked with
     where = url or url_of(host, listening)

@@ -11,6 +11,7 @@ from mulmed.recipe.review import RequireReview
 from mulmed.recipe.settings import Settings
 
 Action = Literal["allow", "note", "soften", "block"]
+ReaderChoice = Literal["auto", "required", "off"]
 
 
 class EmergencyNumbers(Settings):
@@ -52,6 +53,9 @@ class Serving(Settings):
     region: str | None = Field(None, description="whose emergency numbers are told: US, CN, EU ...")
     numbers: EmergencyNumbers | None = Field(
         None, description="the numbers themselves, in place of a region's"
+    )
+    reader: ReaderChoice = Field(
+        "auto", description="second reader of red flags (Gemma 3 270M): where it is installed, always, never"
     )
     policy: Policy = Policy()
     decoding: Decoding = Field(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
@@ -24,12 +24,16 @@ from safetensors.numpy import load
 
 from mulmed.safety.normalize import clause_ends
 
+#: Stretches of a message -> log odds that they tell of danger.
+Second = Callable[[Sequence[tuple[int, int]]], Sequence[float]]
 Mark = tuple[int, str]  # where in the row of words, and the name of what was found there
 
 #: Words (or Han characters) of a stretch at most; a longer sentence is read in overlapping stretches.
 LONGEST = 48
 #: How sure a whole message, and a stretch of one, must be to tell of danger for a flag.
 SURE, SURE_STRETCH = 0.5, 0.8
+#: Stretches that a second reader looks at, besides the whole; and how sure the classifier is held to be at least and at most then.
+LOOKED, _FLOOR = 3, 1e-4
 #: Salts that keep the families of features apart.
 _SALTS = (0x9E37, 0x79B9, 0x7F4A, 0x7C15, 0xF39C, 0xC060, 0x5CED)
 
@@ -72,16 +76,24 @@ def weights() -> Weights:
     return Weights(**tensors, kinds=kinds)
 
 
-def verdict(text: str, marks: Sequence[Mark], whole_only: bool = False) -> Verdict:
+def verdict(
+    text: str, marks: Sequence[Mark], whole_only: bool = False, second: Second | None = None
+) -> Verdict:
     """Whether a message tells of danger, as a whole or in a stretch of it (see :func:`stretches`).
 
     Args:
         text: :class:`~mulmed.safety.normalize.Words`' text.
         marks: what the rules found.
         whole_only: not stretch by stretch.
+        second: another's log odds for stretches, of which the first is the whole: they are added.
     """
     spans = [(0, len(text)), *(() if whole_only else stretches(text))]
     sure, kinds = judged(text, marks, spans)
+    if second is not None:
+        looked = [0, *(1 + np.argsort(-sure[1:], kind="stable")[:LOOKED])]
+        spans, kinds = [spans[i] for i in looked], kinds[looked]
+        own = np.clip(sure[looked], _FLOOR, 1 - _FLOOR)
+        sure = 1 / (1 + np.exp(-(np.log(own / (1 - own)) + np.asarray(second(spans)))))
     best = 1 + int(sure[1:].argmax()) if len(spans) > 1 else 0
     start, end = spans[best]
     return Verdict(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from mulmed.safety import classifier
 from mulmed.safety.context import Context, Hit
@@ -40,19 +41,29 @@ class RedFlag:
     reason: str
 
 
-def red_flags(text: str, language: str | None = None) -> tuple[RedFlag, ...]:
+class SecondReader(Protocol):
+    """One who reads messages as well (:class:`mulmed.safety.reader.Reader`)."""
+
+    def odds(self, texts: Sequence[str]) -> Sequence[float]:
+        """Log odds that each text tells of danger."""
+
+
+def red_flags(
+    text: str, language: str | None = None, reader: SecondReader | None = None
+) -> tuple[RedFlag, ...]:
     """The signs of an emergency in a message: at most one a kind, in the order of the text.
 
     Args:
         text: what the user wrote, as written.
         language: only this language's phrases (``en`` or ``zh``); ``None``: all at once.
+        reader: reads the message as well; what it finds is weighed with what the classifier does.
 
     Raises:
         MulmedError: there are no phrases for ``language``.
     """
     row, context = _read(text, language)
     flags = _by_rules(row, context) if context else {}
-    flags = _weighed(row, context, flags, language)
+    flags = _weighed(text, row, context, flags, language, reader)
     return tuple(flag for flag, _ in sorted(flags.values(), key=lambda pair: (pair[1], pair[0].category)))
 
 
@@ -120,7 +131,12 @@ def _plain(row: Words, context: Context | None) -> str:
 
 
 def _weighed(
-    row: Words, context: Context | None, flags: dict[str, tuple[RedFlag, int]], language: str | None
+    text: str,
+    row: Words,
+    context: Context | None,
+    flags: dict[str, tuple[RedFlag, int]],
+    language: str | None,
+    reader: SecondReader | None,
 ) -> dict[str, tuple[RedFlag, int]]:
     """The flags after the classifier has read the message: some of the rules' taken back, or one of its own."""
     plain = _plain(row, context)
@@ -130,7 +146,13 @@ def _weighed(
         return flags
     concepts = context.concepts if context else ()
     told = context is not None and context.told  # a part of a text to be summarised is not the writer's own
-    read = classifier.verdict(plain, marks(context, flags) if context else [], whole_only=told)
+
+    def second(spans: Sequence[tuple[int, int]]) -> Sequence[float]:
+        assert reader is not None
+        return reader.odds([text, *(text[slice(*row.source(*span))] for span in spans[1:])])
+
+    found = marks(context, flags) if context else []
+    read = classifier.verdict(plain, found, whole_only=told, second=second if reader else None)
     if read.sure < DOUBT:
         flags = {kind: flag for kind, flag in flags.items() if kind in _ALWAYS}
     pet = "animal" in concepts and "person" not in concepts

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mulmed import safety
 from mulmed.corpus.record import Task, Turn
 from mulmed.prompts import Message, Renderer
+from mulmed.safety.redflags import SecondReader
 from mulmed.serving.errors import ApiError
 from mulmed.serving.exchange import Exchange
 from mulmed.serving.text import Language, language_of
@@ -15,12 +16,19 @@ from mulmed.serving.text import Language, language_of
 _ENDS = 4000
 
 
-def prepare(exchange: Exchange, renderer: Renderer, room: int, numbers: safety.Numbers | None) -> None:
+def prepare(
+    exchange: Exchange,
+    renderer: Renderer,
+    room: int,
+    numbers: safety.Numbers | None,
+    reader: SecondReader | None = None,
+) -> None:
     """Guard the exchange and fill in its prompt; what is to be said before the first token is said whatever comes next.
 
     Args:
         room: tokens of prompt and answer together.
         numbers: of emergency services, for notice and disclaimer.
+        reader: looks for red flags as well.
 
     Raises:
         ApiError: the conversation leaves no room for an answer (413).
@@ -34,7 +42,7 @@ def prepare(exchange: Exchange, renderer: Renderer, room: int, numbers: safety.N
     said = texts[-1]
     if count >= room and len(said) > 2 * _ENDS:
         said = f"{said[:_ENDS]}\n{said[-_ENDS:]}"
-    exchange.flags = safety.red_flags(said)
+    exchange.flags = safety.red_flags(said, reader=reader)
     exchange.notice = safety.emergency_notice(exchange.flags, language, numbers)
     if count >= room:  # without the time that masking takes
         raise _too_long(count, 1, room)

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from mulmed import safety
 from mulmed.recipe import Serving
 from mulmed.safety import Vault
+from mulmed.safety.redflags import SecondReader
 from mulmed.serving.admission import Admission, Hold
 from mulmed.serving.before import prepare, prepare_unguarded
 from mulmed.serving.engine import EngineFailed, Scored, ServingEngine
@@ -39,6 +40,7 @@ class Service:
         engine: has the model loaded.
         settings: what the safety layer does, and what is admitted.
         records: where decisions are recorded.
+        reader: looks for red flags beside rules and classifier.
         evaluation: the model is to be measured: no safety layer, and texts are continued as they are.
     """
 
@@ -49,6 +51,7 @@ class Service:
         settings: Serving,
         records: Records | None = None,
         *,
+        reader: SecondReader | None = None,
         evaluation: bool = False,
     ) -> None:
         self.model = model
@@ -59,6 +62,7 @@ class Service:
         self.metrics = Metrics(self.admission)
         self.observers: list[Observer] = [self.metrics]
         self._records = records
+        self._reader = reader
         self.numbers = _numbers(settings)
         self._policy = safety.Policy(**settings.policy.model_dump())
         self._headings = headings(model.renderer)
@@ -232,7 +236,7 @@ class Service:
         if self.evaluation:
             prepare_unguarded(exchange, self.model.renderer, room)
         else:
-            prepare(exchange, self.model.renderer, room, self.numbers)
+            prepare(exchange, self.model.renderer, room, self.numbers, self._reader)
 
     async def _complete(self, exchange: Exchange, index: int, emit: Emit) -> None:
         choice = exchange.choices[index]
