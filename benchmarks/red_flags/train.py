@@ -28,7 +28,7 @@ from mulmed.safety import classifier, redflags
 HERE = Path(__file__).parent
 WEIGHTS = Path(classifier.__file__).parent / "classifier.safetensors"
 LANGUAGES = ("en", "zh")
-TUNED = ("development", "heldout", "second", "third", "fourth")
+TUNED = ("development", "heldout", "second", "third", "fourth", "sixth", "seventh", "eighth")
 SEED = 7
 READINGS = 12  # of a line with alternatives, at most
 DOUBLED = 0.25  # share of messages that say two things of a kind
@@ -114,7 +114,7 @@ def framed(text: str, frames: dict[str, list[str]], language: str, draw: random.
 
 
 def known(language: str) -> list[tuple[str, str]]:
-    """The messages that the rules were tuned with, without alternatives: nothing is measured on them any more."""
+    """The messages that the rules or the thresholds were tuned with: nothing is measured on them any more."""
     found = []
     for name in TUNED:
         lines = (
@@ -138,7 +138,8 @@ def examples(language: str, draw: random.Random) -> list[Example]:
     for kind, line in sections(HERE / f"train_{language}.txt"):
         alike.setdefault(kind, []).append(line)
     stop = ". " if language == "en" else "，"
-    for number, (kind, line) in enumerate([*sections(HERE / f"train_{language}.txt"), *known(language)]):
+    told = [pair for pair in known(language) if pair[0] in alike]  # "other" has no kind of its own
+    for number, (kind, line) in enumerate([*sections(HERE / f"train_{language}.txt"), *told]):
         seen = {reading(line, draw) for _ in range(READINGS)}
         for text in sorted(seen):
             if draw.random() < DOUBLED:

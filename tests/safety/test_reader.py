@@ -113,10 +113,21 @@ def test_a_reader_raises_and_takes_back_flags() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["I want to kill myself tonight", "he has a knife and says he will kill me", "宝宝四十天，发烧三十八度五"],
+    [
+        "I want to kill myself tonight",
+        "he has a knife and says he will kill me",
+        "宝宝四十天，发烧三十八度五",
+    ],
 )
-def test_nobody_takes_back_suicide_violence_and_fever_of_infants(text: str) -> None:
+def test_suicide_violence_and_fever_of_infants_are_not_taken_back_by_a_reader_alone(text: str) -> None:
     assert red_flags(text, reader=Sure(-50.0))
+
+
+def test_they_are_where_the_classifier_by_itself_sees_nothing_either() -> None:
+    figure = "My cousin took his life in 2008 and every November I feel low, is anniversary grief known?"
+    assert [flag.category for flag in red_flags(figure)] == ["suicide"]
+    assert red_flags(figure, reader=Sure(-3.9))
+    assert not red_flags(figure, reader=Sure(-4.1))
 
 
 def test_of_a_long_message_the_whole_and_some_stretches_are_read_as_they_were_written() -> None:

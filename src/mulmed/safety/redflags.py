@@ -68,7 +68,8 @@ def red_flags(
 
 
 #: How sure the classifier must be to call a danger clear, and below what it overrules the rules. Kinds of which nothing
-#: may be missed: no rule is overruled, and the classifier's flag stands beside others.
+#: may be missed: a rule is overruled only where classifier and second reader both see nothing, and the classifier's flag
+#: stands beside others.
 CLEAR, DOUBT = 0.95, 0.45
 _ALWAYS = ("suicide", "violence", "infant_fever")
 #: What is not of a language.
@@ -154,7 +155,7 @@ def _weighed(
     found = marks(context, flags) if context else []
     read = classifier.verdict(plain, found, whole_only=told, second=second if reader else None)
     if read.sure < DOUBT:
-        flags = {kind: flag for kind, flag in flags.items() if kind in _ALWAYS}
+        flags = {kind: flag for kind, flag in flags.items() if kind in _ALWAYS and not read.harmless}
     pet = "animal" in concepts and "person" not in concepts
     if not read.raised or (pet and read.sure < CLEAR):
         return flags
