@@ -34,10 +34,10 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from mulmed.corpus.record import Turn
-from mulmed.recipe import Decoding, Serving
+from mulmed.recipe import Decoding
+from mulmed.serving.before import prompt_of
 from mulmed.serving.engine import ServingEngine
 from mulmed.serving.model import Model, open_model, start_engine
-from mulmed.serving.service import Service
 
 STREAMS, TIMES = 32, 10
 QUESTIONS = (
@@ -238,9 +238,8 @@ async def measure(
     arguments: argparse.Namespace, model: Model, engine: ServingEngine, process: Any, port: int
 ) -> dict[str, Any]:
     tokens, rounds = arguments.tokens, arguments.rounds
-    asker = Service(model, engine, Serving())
     prompts = [
-        asker.prompt("qa", "en" if text.isascii() else "zh", [Turn("user", text)], [text])
+        prompt_of(model.renderer, "qa", "en" if text.isascii() else "zh", [Turn("user", text)], [text])
         for text in (question(i, tokens)["question"] for i in range(STREAMS))
     ]
     await through_the_service(process, port, 4)  # words are read at the first request

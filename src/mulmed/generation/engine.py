@@ -34,6 +34,22 @@ class Engine(Protocol):
         """One completion a prompt, in order."""
 
 
+class _Thinned:
+    """Ends a stretch of decoding when a quarter of the rows have ended their answers, so that the others go on without them.
+
+    Args:
+        eos_id: the token at which an answer ends.
+        prompt: tokens of each row before its answer.
+    """
+
+    def __init__(self, eos_id: int, prompt: int) -> None:
+        self._eos_id, self._prompt = eos_id, prompt
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
+        ended = (input_ids[:, self._prompt :] == self._eos_id).any(1)
+        return (4 * ended.sum() >= len(ended)).expand(len(ended))
+
+
 class TransformersEngine:
     """The reference engine: ``model.generate`` on a left-padded batch.
 
@@ -113,10 +129,43 @@ class TransformersEngine:
     def _generate(
         self, ids: torch.Tensor, mask: torch.Tensor, decoding: Decoding, seed: int, **more: Any
     ) -> torch.Tensor:
+        """The rows of ``ids`` with their answers behind them, padded with the end-of-text token."""
+        from transformers import StaticCache, StoppingCriteriaList
+
+        torch.manual_seed(seed)
+        device = self._model.device
+        ids, mask = ids.to(device), mask.to(device)
+        config = self._config(decoding)
+        if decoding.num_beams > 1:  # they change places in the cache
+            return self._generated(ids, mask, config, **more)
+        count, longest = ids.shape
+        whole = longest + decoding.max_new_tokens
+        # Room for every token is taken once: a cache that grows is copied whole for each of them.
+        cache = StaticCache(config=self._model.config, max_cache_len=whole)
+        if count == 1:
+            return self._generated(ids, mask, config, past_key_values=cache, **more)
+        output = torch.full((count, whole), self._eos_id, device=device)
+        rows = torch.arange(count, device=device)
+        while True:
+            thinned = StoppingCriteriaList([_Thinned(self._eos_id, longest)])
+            written = self._generated(
+                ids, mask, config, past_key_values=cache, stopping_criteria=thinned, **more
+            )
+            output[rows, : written.shape[1]] = written
+            left = whole - written.shape[1]
+            on = (written[:, longest:] != self._eos_id).all(1)
+            if left == 0 or not on.any():
+                return output
+            cache.reorder_cache(on.nonzero()[:, 0])
+            rows, ids = rows[on], written[on]
+            mask = torch.nn.functional.pad(mask[on], (0, ids.shape[1] - mask.shape[1]), value=1)
+            config.max_new_tokens = left
+
+    def _config(self, decoding: Decoding) -> Any:
         from transformers import GenerationConfig
 
         sampling = decoding.temperature > 0
-        config = GenerationConfig(
+        return GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             num_beams=decoding.num_beams,
             do_sample=sampling,
@@ -127,16 +176,14 @@ class TransformersEngine:
             no_repeat_ngram_size=decoding.no_repeat_ngram,
             eos_token_id=self._eos_id,
             pad_token_id=self._eos_id,
-            # Room for every token is taken once: a cache that grows is copied whole for each of them. Beams change places in it.
-            cache_implementation="static" if decoding.num_beams == 1 else None,
             disable_compile=True,
         )
-        torch.manual_seed(seed)
-        device = self._model.device
+
+    def _generated(self, ids: torch.Tensor, mask: torch.Tensor, config: Any, **more: Any) -> torch.Tensor:
         # The folder's own generation settings must not mix with the recipe's.
         self._model.generation_config = config
         output: torch.Tensor = self._model.generate(
-            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config, **more
+            input_ids=ids, attention_mask=mask, generation_config=config, **more
         )
         return output
 
