@@ -80,7 +80,18 @@ def show(name: str, counts: dict[str, int]) -> None:
 
 def halves() -> list[str]:
     """The names of the sets, in the order in which they were measured first."""
-    known = ["development", "heldout", "second", "third", "fourth", "sixth", "seventh", "eighth", "ninth"]
+    known = [
+        "development",
+        "heldout",
+        "second",
+        "third",
+        "fourth",
+        "sixth",
+        "seventh",
+        "eighth",
+        "ninth",
+        "tenth",
+    ]
     return [name for name in known if (MESSAGES / f"{name}_en.tsv").is_file()]
 
 

@@ -43,9 +43,10 @@ def test_no_place_of_one_machine_is_named() -> None:
 
 def test_nothing_made_by_a_run_is_kept() -> None:
     odd = (".safetensors", ".gguf", ".bin", ".pt", ".parquet", ".log", ".pyc")
-    own = [  # made by train.py in benchmarks/moderation and in benchmarks/red_flags
+    own = [  # made by train.py in benchmarks/moderation, train.py and train_reader.py in benchmarks/red_flags
         ROOT / "src/mulmed/corpus/moderate/classifier.safetensors",
         ROOT / "src/mulmed/safety/classifier.safetensors",
+        ROOT / "src/mulmed/safety/reader.safetensors",
     ]
     made = [p for p in tracked() if p.suffix in odd or "runs" in p.relative_to(ROOT).parts]
     assert sorted(made) == own

@@ -134,8 +134,8 @@ def test_of_a_long_message_the_whole_and_some_stretches_are_read_as_they_were_wr
     story = "We went to Bath, by Train, and it rained all day long. " * 12
     said = f"{story}Now my brother lies on the floor, turning BLUE, and I can't wake him. {story}"
     assert len(said.split()) > 4 * LONGEST
-    reader = Sure(-50.0, 5.0)
-    assert red_flags(said, reader=reader)
+    reader = Sure(-1.9, 5.0)
+    assert [flag.category for flag in red_flags(said, reader=reader)]
     whole, *stretches = reader.asked
     assert whole == said
     assert 1 <= len(stretches) <= LOOKED
@@ -156,8 +156,8 @@ def test_without_the_base_it_is_told_or_refused(monkeypatch: pytest.MonkeyPatch,
     assert "without the second reader" in told[0]
     assert told[0].endswith("Install it.")
     with pytest.raises(MulmedError, match="not installed"):
-        open_reader("required", told.append)
-    assert open_reader("off", told.append) is None
+        open_reader("always", told.append)
+    assert open_reader("never", told.append) is None
     assert len(told) == 1
 
 
@@ -166,5 +166,5 @@ def test_a_service_has_it_where_the_base_is(gemma: Path) -> None:
     artifact = read_artifact(gemma)
     assert artifact is not None
     assert json.loads((gemma / "manifest.json").read_text())["key"] == trained_on()
-    found = open_reader("required", lambda _: None)
+    found = open_reader("always", lambda _: None)
     assert isinstance(found, Reader)

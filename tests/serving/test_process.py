@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mulmed.base.embedded import cache_folder
 from mulmed.safety import audit
 from tests.runs import ENVIRONMENT, command
 
@@ -44,6 +45,8 @@ def process(model: Path, folder: Path, *options: str) -> Iterator[Process]:
     places = {name: str(folder / name.lower()) for name in ("TMPDIR", "MULMED_CACHE", "HF_HOME")}
     for place in places.values():
         Path(place).mkdir(exist_ok=True)
+    # The converted bases of this machine: rglob looks behind no link.
+    Path(places["MULMED_CACHE"], "base").symlink_to(cache_folder() / "base")
     started = subprocess.Popen(
         command(
             "serve", model, "--engine", "transformers", "--port", "0", "--state", folder / "state", *options
@@ -65,8 +68,13 @@ def process(model: Path, folder: Path, *options: str) -> Iterator[Process]:
         started.wait()
 
 
+@pytest.mark.model
+@pytest.mark.usefixtures("gemma")  # the second reader reads along
 def test_a_canary_is_found_nowhere_and_sigterm_lets_finish(endless: Path, tmp_path: Path) -> None:
-    with process(endless, tmp_path) as service, httpx.Client(base_url=service.url, timeout=60) as client:
+    with (
+        process(endless, tmp_path, "--set", "reader=always") as service,
+        httpx.Client(base_url=service.url, timeout=60) as client,
+    ):
         said = f"My name is {CANARY}. {CANARY}@example.org, passport {CANARY}."
         chat: dict[str, Any] = {
             "model": "step",
@@ -162,7 +170,9 @@ def test_a_canary_is_found_nowhere_and_sigterm_lets_finish(endless: Path, tmp_pa
 
 
 def test_what_still_runs_at_the_end_gets_an_error_before_the_cut(endless: Path, tmp_path: Path) -> None:
-    with process(endless, tmp_path, "--set", "limits.drain=0.3", "--set", "limits.slots=1") as service:
+    with process(
+        endless, tmp_path, "--set", "limits.drain=0.3", "--set", "limits.slots=1", "--set", "reader=never"
+    ) as service:
         events: list[str] = []
 
         def read() -> None:

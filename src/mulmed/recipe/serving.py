@@ -11,7 +11,7 @@ from mulmed.recipe.review import RequireReview
 from mulmed.recipe.settings import Settings
 
 Action = Literal["allow", "note", "soften", "block"]
-ReaderChoice = Literal["auto", "required", "off"]
+ReaderChoice = Literal["auto", "always", "never"]
 
 
 class EmergencyNumbers(Settings):

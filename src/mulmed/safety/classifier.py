@@ -32,9 +32,11 @@ Mark = tuple[int, str]  # where in the row of words, and the name of what was fo
 LONGEST = 48
 #: How sure a whole message, and a stretch of one, must be to tell of danger for a flag.
 SURE, SURE_STRETCH = 0.5, 0.8
-#: With a second reader: stretches that it looks at, besides the whole; how sure a stretch must be then; how sure the classifier
-#: is held to be at least, and at most; the log odds below which the reader is sure that nothing is meant.
-LOOKED, SURE_READ, _FLOOR, HARMLESS = 3, 0.9, 0.01, -4.0
+#: With a second reader: stretches that it looks at, besides the whole; how sure a whole message, and a stretch, must be then.
+LOOKED, SURE_READ, SURE_STRETCH_READ = 3, 0.8, 0.95
+#: How sure the classifier is held to be at least, and at most; the log odds below which the reader is sure that nothing is meant,
+#: and those that it must give the whole for its stretches to count: torn from their story, many sound worse than they are.
+_FLOOR, HARMLESS, OPEN = 0.01, -4.0, -2.0
 #: Salts that keep the families of features apart.
 _SALTS = (0x9E37, 0x79B9, 0x7F4A, 0x7C15, 0xF39C, 0xC060, 0x5CED)
 
@@ -94,21 +96,24 @@ def verdict(
     """
     spans = [(0, len(text)), *(() if whole_only else stretches(text))]
     sure, kinds = judged(text, marks, spans)
-    least, harmless = SURE_STRETCH, False
+    whole, stretch, harmless = SURE, SURE_STRETCH, False
     if second is not None:
         looked = [0, *(1 + np.argsort(-sure[1:], kind="stable")[:LOOKED])]
         spans, kinds = [spans[i] for i in looked], kinds[looked]
         own, read = np.clip(sure[looked], _FLOOR, 1 - _FLOOR), np.asarray(second(spans))
-        least, harmless = SURE_READ, bool(own.max() < SURE and read.max() < HARMLESS)
+        whole, stretch = SURE_READ, SURE_STRETCH_READ
+        harmless = bool(own.max() < SURE and read.max() < HARMLESS)
         sure = 1 / (1 + np.exp(-(np.log(own / (1 - own)) + read)))
-    best = 1 + int(sure[1:].argmax()) if len(spans) > 1 else 0
+        if read[0] <= OPEN:
+            sure = sure[:1]
+    best = 1 + int(sure[1:].argmax()) if len(sure) > 1 else 0
     start, end = spans[best]
     return Verdict(
         start,
         end,
         weights().kinds[kinds[best]],
         float(max(sure[0], sure[best])),
-        bool(sure[0] >= SURE or sure[best] >= (least if best else SURE)),
+        bool(sure[0] >= whole or sure[best] >= (stretch if best else whole)),
         harmless,
     )
 

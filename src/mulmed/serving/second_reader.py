@@ -19,12 +19,12 @@ def open_reader(choice: ReaderChoice, tell: Callable[[str], None]) -> SecondRead
     Raises:
         MulmedError: it is required, and the base's packages are not installed.
     """
-    if choice == "off":
+    if choice == "never":
         return None
     try:
         folder = convert_embedded(BASE, tell).path
     except MulmedError as error:
-        if choice == "required":
+        if choice == "always":
             raise
         tell(
             f"Red flags are looked for without the second reader, which finds more of them: {error.what} {error.remedy}"
