@@ -3,8 +3,8 @@
     python benchmarks/safety.py [--reader] [--data DIR] [--json FILE]
 
 ``safety_messages/`` holds the messages, each with the kind of danger or ``-``; the first lines of a file tell when it was
-written and who had seen it (docs/safety.md). The first five sets are trained on by now; only what the sixth to the
-eighth say counts. Recall: emergencies with any flag. False alarms: other messages with any flag. Kind: emergencies with a flag of
+written and who had seen it (docs/safety.md). The first eight sets are trained on by now; only what the ninth
+and the tenth say counts. Recall: emergencies with any flag. False alarms: other messages with any flag. Kind: emergencies with a flag of
 their own kind. By rules: the same without the classifier. Intervals are Wilson's, 95 %.
 ``safety_answers/`` holds answers, each with what the policy must catch in it: found are those of which all was caught.
 ``--data``: a folder of published corpora as the recipes read them; patients' questions there carry no labels, so that only
