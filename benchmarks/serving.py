@@ -1,6 +1,6 @@
 """What the service costs beside its engine, and how it holds under load: real processes, real requests, nothing simulated.
 
-    python benchmarks/serving.py [--model smollm2-135m] [--rounds 3] [--soak SECONDS] [--json FILE]
+    python benchmarks/serving.py [--model smollm2-135m] [--rounds 3] [--reader never] [--soak SECONDS] [--json FILE]
 
 ``mulmed serve`` runs as a user starts it (llama.cpp, the safety layer, the record of decisions). Measured:
 
@@ -67,7 +67,7 @@ def question(index: int, tokens: int) -> dict[str, Any]:
 
 
 @contextmanager
-def service(model: str, slots: int, queue: int, threads: int) -> Any:
+def service(model: str, slots: int, queue: int, threads: int, reader: str) -> Any:
     """``mulmed serve`` on a free port: its process and port."""
     with tempfile.TemporaryDirectory() as state:
         command = [
@@ -87,6 +87,8 @@ def service(model: str, slots: int, queue: int, threads: int) -> Any:
             f"limits.queue={queue}",
             "--set",
             "limits.context=512",
+            "--set",
+            f"reader={reader}",
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -277,6 +279,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", help="as mulmed serve takes it")
     parser.add_argument("--slots", type=int, default=8)
     parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False) or 1)
+    parser.add_argument("--reader", choices=("auto", "always", "never"), default="auto", help="of red flags")
     parser.add_argument("--tokens", type=int, default=48, help="an answer may have")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--soak", type=float, default=0.0, help="seconds")
@@ -292,7 +295,9 @@ def main() -> None:
         threads=arguments.threads,
         tell=print,
     )
-    with service(arguments.model, arguments.slots, STREAMS - arguments.slots, arguments.threads) as (
+    with service(
+        arguments.model, arguments.slots, STREAMS - arguments.slots, arguments.threads, arguments.reader
+    ) as (
         process,
         port,
     ):
@@ -300,7 +305,9 @@ def main() -> None:
     found["machine"] = (
         f"{platform.machine()}, {psutil.cpu_count()} cores, load {psutil.getloadavg()[0]:.1f} at the end"
     )
-    found["settings"] = {k: getattr(arguments, k) for k in ("model", "slots", "threads", "tokens", "rounds")}
+    found["settings"] = {
+        k: getattr(arguments, k) for k in ("model", "slots", "threads", "reader", "tokens", "rounds")
+    }
     text = json.dumps(found, indent=2)
     print(text)
     if arguments.json:
