@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from safetensors import safe_open
 
-from mulmed.artifact import damaged_files, read_artifact
+from mulmed.artifact import Artifact, damaged_files, read_artifact
 from mulmed.base.embedded import EMBEDDED, EmbeddedBase, embedded_of
 from mulmed.errors import MulmedError
 from mulmed.prompts import Template, load_template
@@ -113,6 +113,31 @@ class Merged(Model):
         )
 
 
+def finished_merge(folder: Path, otherwise: str = "") -> Artifact:
+    """The merge in ``folder``, every file of it checked against the manifest.
+
+    Args:
+        otherwise: what else may be done, for the error where there is none.
+
+    Raises:
+        MulmedError: it is not a finished merge, or not the one that was proven.
+    """
+    artifact = read_artifact(folder)
+    if artifact is None or not str(artifact.manifest["stage"]).startswith("merge-"):
+        raise MulmedError(
+            "This is not a finished merge of a run.",
+            where=str(folder),
+            remedy=f"Name a run's folder merge-STEP, which holds a manifest.json. {otherwise}".rstrip(),
+        )
+    if damaged := damaged_files(artifact):
+        raise MulmedError(
+            f"The folder was changed since the merge was proven: {', '.join(damaged)}.",
+            where=str(folder),
+            remedy="Remove the folder, and let `mulmed train` merge the step again.",
+        )
+    return artifact
+
+
 def read_merged(folder: Path) -> Merged:
     """The merged model in ``folder``, every file of it checked against the manifest.
 
@@ -120,14 +145,7 @@ def read_merged(folder: Path) -> Merged:
         MulmedError: it is not a finished merge, or not the one that was proven, or of a base or template
             that cannot be exported.
     """
-    artifact = read_artifact(folder)
-    stage = str(artifact.manifest["stage"]) if artifact else ""
-    if artifact is None or not stage.startswith("merge-"):
-        raise MulmedError(
-            "This is not a finished merge of a run.",
-            where=str(folder),
-            remedy=f"Name a run's folder merge-STEP, which holds a manifest.json. {_converter(folder)}",
-        )
+    artifact = finished_merge(folder, _converter(folder))
     config = artifact.manifest["config"]
     base = embedded_of(config["base"])
     if base is None:
@@ -135,12 +153,6 @@ def read_merged(folder: Path) -> Merged:
             "The model's base is not an embedded one, so there is no GGUF of it to put the weights into.",
             where=str(folder),
             remedy=f"Embedded bases are {' and '.join(EMBEDDED)}. {_converter(folder)}",
-        )
-    if damaged := damaged_files(artifact):
-        raise MulmedError(
-            f"The folder was changed since the merge was proven: {', '.join(damaged)}.",
-            where=str(folder),
-            remedy="Remove the folder, and let `mulmed train` merge the step again.",
         )
     digest = config["template"]
     languages = [Language.model_validate(language) for language in config.get("languages", ())]
@@ -153,7 +165,14 @@ def read_merged(folder: Path) -> Merged:
             remedy="Export it with the version of MulMed that made it, or train it again.",
         )
     weights = _weights(folder / name for name in artifact.manifest["files"] if name.endswith(".safetensors"))
-    return Merged(folder, base, weights, template, stage.removeprefix("merge-"), artifact.content)
+    return Merged(
+        folder,
+        base,
+        weights,
+        template,
+        str(artifact.manifest["stage"]).removeprefix("merge-"),
+        artifact.content,
+    )
 
 
 def _converter(folder: Path) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mulmed.artifact import MANIFEST, damaged_files, disk_errors, read_artifact, write_json
+from mulmed.artifact import MANIFEST, disk_errors, read_artifact, write_json
 from mulmed.base.embedded import embedded_of
 from mulmed.errors import MulmedError
+from mulmed.export.merged import finished_merge
 from mulmed.report.croissant import croissant
 from mulmed.report.files import read_json
 from mulmed.report.model_card import model_card
@@ -47,20 +48,8 @@ def export_folder(merge: Path, out: Path, review: Path | None = None) -> None:
         MulmedError: the folder is no finished merge, was changed since, or its merge is not proven; ``out`` is there already; a
             stage that the cards tell of is gone.
     """
-    artifact = read_artifact(merge)
-    stage = str(artifact.manifest["stage"]) if artifact else ""
-    if artifact is None or not stage.startswith("merge-"):
-        raise MulmedError(
-            "This is not a finished merge of a run.",
-            where=str(merge),
-            remedy="Name a run's folder merge-STEP, which holds a manifest.json.",
-        )
-    if damaged := damaged_files(artifact):
-        raise MulmedError(
-            f"The folder was changed since the merge was proven: {', '.join(damaged)}.",
-            where=str(merge),
-            remedy="Remove the folder, and let `mulmed train` merge the step again.",
-        )
+    artifact = finished_merge(merge)
+    stage = str(artifact.manifest["stage"])
     if read_json(merge / "proof.json")["holds"] is not True:
         raise MulmedError(
             "The merge is not proven: this is not the model that was trained.",

@@ -72,7 +72,7 @@ class Verdict(NamedTuple):
     kind: str
     sure: float
     raised: bool
-    harmless: bool = False
+    harmless: bool
 
 
 @functools.cache
